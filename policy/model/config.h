@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The shape of a policy, in the names that published DeepSeek configurations use. Reading and
+// writing config.json is policy/checkpoint's work; this is the plain value and its checks.
+#ifndef HONE_POLICY_MODEL_CONFIG_H_
+#define HONE_POLICY_MODEL_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "policy/kernels/moe_router.h"
+
+namespace hone {
+
+struct RopeScaling {
+  bool yarn = false;                  // false: none
+  double factor = 1;
+  int32_t original_max_position_embeddings = 0;
+  double beta_fast = 32;
+  double beta_slow = 1;
+  double mscale = 1;
+  double mscale_all_dim = 0;
+
+  friend bool operator==(const RopeScaling&, const RopeScaling&) = default;
+};
+
+// A layer is data: which attention, which feed-forward, which router, how it joins the residual
+// stream. New kinds are added here; nothing asks "is this a V3?".
+enum class AttentionKind { kMla };
+enum class FeedForwardKind { kDense, kMoe };
+enum class ResidualKind { kPreNorm };
+struct LayerKind {
+  AttentionKind attention = AttentionKind::kMla;
+  FeedForwardKind feed_forward = FeedForwardKind::kDense;
+  kernels::RouterKind router = kernels::RouterKind::kSigmoid;  // of a MoE layer
+  ResidualKind residual = ResidualKind::kPreNorm;
+};
+
+struct ModelConfig {
+  std::string model_type = "deepseek_v3";  // or deepseek_v2; kept for config.json only
+  int32_t vocab_size = 0;                  // W rows of embedding and head
+  int32_t hidden_size = 0;                 // C
+  int32_t intermediate_size = 0;           // width of a dense layer's feed-forward
+  int32_t moe_intermediate_size = 0;       // F, width of one expert
+  int32_t num_hidden_layers = 0;
+  int32_t num_attention_heads = 0;         // H
+  int32_t q_lora_rank = 0;                 // 0: one q_proj
+  int32_t kv_lora_rank = 0;                // R
+  int32_t qk_nope_head_dim = 0;            // N
+  int32_t qk_rope_head_dim = 0;            // D, even
+  int32_t v_head_dim = 0;                  // V
+  int32_t n_routed_experts = 0;            // E; 0: every layer is dense
+  int32_t n_shared_experts = 0;            // one MLP of width n_shared_experts * F
+  int32_t num_experts_per_tok = 0;         // K
+  int32_t n_group = 1;
+  int32_t topk_group = 1;
+  std::string topk_method = "noaux_tc";    // or greedy, group_limited_greedy
+  std::string scoring_func = "sigmoid";    // or softmax
+  bool norm_topk_prob = true;
+  double routed_scaling_factor = 1.0;
+  int32_t first_k_dense_replace = 0;       // this many first layers are dense
+  int32_t moe_layer_freq = 1;
+  double rms_norm_eps = 1e-6;
+  double latent_norm_eps = 1e-6;           // of the two latent norms; the published class default
+  double rope_theta = 10000;
+  RopeScaling rope_scaling;
+  int32_t max_position_embeddings = 0;     // the context
+  bool tie_word_embeddings = false;
+  double initializer_range = 0.02;
+  int32_t bos_token_id = -1;               // -1: none
+  int32_t eos_token_id = -1;
+
+  // INVALID_ARGUMENT naming the field, its value and what it must be.
+  absl::Status Validate() const;
+
+  bool IsMoe(int32_t layer) const {
+    return n_routed_experts > 0 && layer >= first_k_dense_replace && layer % moe_layer_freq == 0;
+  }
+  int32_t MoeLayers() const;
+  LayerKind Layer(int32_t layer) const;
+  kernels::RouterConfig Router() const;
+  // 1/sqrt(N + D), times the YaRN factor squared where there is one.
+  double AttentionScale() const;
+
+  friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
+};
+
+}  // namespace hone
+
+#endif  // HONE_POLICY_MODEL_CONFIG_H_

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A transformer's weights and what kernels read of them. Real is float; double exists so that
+// finite differences can check the very code that trains.
+#ifndef HONE_POLICY_MODEL_MODEL_H_
+#define HONE_POLICY_MODEL_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "policy/kernels/kernel_table.h"
+#include "policy/model/config.h"
+#include "policy/model/parameters.h"
+#include "policy/tensor/device.h"
+
+namespace hone {
+
+struct ModelOptions {
+  DType dtype = DType::kFloat32;
+  bool trainable = true;   // also keeps the transposed packs that backward reads
+};
+
+template <typename Real>
+struct ModelLayout;  // packed weights, rope table: model.cc
+
+// Thread-safe for any number of readers (passes, engines). Whoever changes values() and calls
+// Repack must be alone.
+template <typename Real>
+class Model {
+ public:
+  // Values start as zero: fill them through SetValues, InitializeValues or values().
+  // RESOURCE_EXHAUSTED with the figures when memory does not suffice.
+  static absl::StatusOr<std::unique_ptr<Model>> Create(const ModelConfig& config,
+                                                       const kernels::KernelTable<Real>& table,
+                                                       Device& device,
+                                                       const ModelOptions& options);
+  ~Model();
+
+  const ModelConfig& config() const { return config_; }
+  const ParameterRegistry& registry() const { return registry_; }
+  const kernels::KernelTable<Real>& table() const { return *table_; }
+  Device& device() const { return *device_; }
+  const ModelOptions& options() const { return options_; }
+
+  // Device pointer, [registry().flat_elements()]. After writing, call Repack.
+  Real* values() const { return values_.template as<Real>(); }
+  void Repack();
+
+  // Host arrays of registry().flat_elements(); SetValues repacks.
+  void SetValues(const Real* host);
+  void GetValues(Real* host) const;
+
+  // Normal(0, initializer_range) for matrices, one for norm gains, zero for the correction bias,
+  // keyed by (seed, Purpose::kInit, parameter index): the same values on every machine.
+  void InitializeValues(uint64_t seed);
+
+  const ModelLayout<Real>& layout() const { return *layout_; }
+
+ private:
+  Model() = default;
+  ModelConfig config_;
+  ModelOptions options_;
+  ParameterRegistry registry_;
+  const kernels::KernelTable<Real>* table_ = nullptr;
+  Device* device_ = nullptr;
+  Buffer values_;
+  std::unique_ptr<ModelLayout<Real>> layout_;
+};
+
+}  // namespace hone
+
+#endif  // HONE_POLICY_MODEL_MODEL_H_

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one list of a model's parameters. Optimizer, checkpoint, hash, weight sync and `info` all
+// walk it; nobody keeps a second one.
+//
+// Every parameter lives in one flat array in registry order, at `offset` elements. The experts of
+// a layer lie side by side (all gate_proj, then all up_proj, then all down_proj), so that a
+// layer's experts are one [E, out, in] block of that array too.
+#ifndef HONE_POLICY_MODEL_PARAMETERS_H_
+#define HONE_POLICY_MODEL_PARAMETERS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "policy/model/config.h"
+
+namespace hone {
+
+enum class DType : uint8_t { kFloat32 = 0, kBFloat16 = 1 };
+
+enum class ParameterGroup : uint8_t { kBase = 0, kRouter = 1, kLora = 2, kMtp = 3 };
+
+// Which part of the global tensor this rank holds. A world of one holds all of it.
+struct Shard {
+  int32_t axis = -1;  // -1: not sharded
+  int32_t index = 0;
+  int32_t count = 1;
+};
+
+struct ParameterInfo {
+  std::string name;            // as in published checkpoints: "model.layers.0.self_attn..."
+  std::vector<int64_t> shape;  // global
+  Shard shard;
+  DType dtype = DType::kFloat32;  // as stored in checkpoints and seen by kernels
+  ParameterGroup group = ParameterGroup::kBase;
+  bool trainable = true;       // false: no gradient, no optimizer state (the correction bias)
+  bool decay = true;           // weight decay applies (not to norm gains and biases)
+  int64_t offset = 0;          // elements into the flat array; a multiple of 16
+  int64_t elements = 0;
+};
+
+class ParameterRegistry {
+ public:
+  // The parameters of a configuration, in a fixed order. REQUIRES: config.Validate() is ok.
+  static ParameterRegistry Of(const ModelConfig& config, DType dtype);
+
+  const std::vector<ParameterInfo>& all() const { return all_; }
+  // nullptr when there is none of that name.
+  const ParameterInfo* Find(absl::string_view name) const;
+  // Elements of the flat array, padding between parameters included (padding stays zero).
+  int64_t flat_elements() const { return flat_elements_; }
+  // Sum of the parameters' own elements.
+  int64_t parameters() const { return parameters_; }
+
+ private:
+  void Add(ParameterInfo info);
+  std::vector<ParameterInfo> all_;
+  absl::flat_hash_map<std::string, size_t> index_;
+  int64_t flat_elements_ = 0;
+  int64_t parameters_ = 0;
+};
+
+// SHA-256 over names, shapes and values (float, little-endian) in registry order: the weights
+// alone, whatever file or process they are in. `flat` is host memory.
+std::string WeightsHash(const ParameterRegistry& registry, const float* flat);
+
+}  // namespace hone
+
+#endif  // HONE_POLICY_MODEL_PARAMETERS_H_

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A fixed team of threads. Who computes never changes what is computed: callers cut the work into
+// pieces that do not depend on the team's size.
+#ifndef HONE_POLICY_PARALLEL_H_
+#define HONE_POLICY_PARALLEL_H_
+
+#include <functional>
+#include <memory>
+
+namespace hone {
+
+class ThreadTeam {
+ public:
+  // threads >= 1; the caller of Run is one of them.
+  explicit ThreadTeam(int threads);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
+
+  int threads() const { return threads_; }
+
+  // Calls work(piece, thread) for every piece in [0, pieces), each exactly once, and returns when
+  // all are done. thread in [0, threads()) names the runner, for per-thread scratch. Pieces are
+  // taken in ascending order by whoever is free. Calls from several threads take turns.
+  void Run(int pieces, const std::function<void(int piece, int thread)>& work);
+
+ private:
+  struct State;
+  int threads_;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hone
+
+#endif  // HONE_POLICY_PARALLEL_H_

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The run's memory: SQLite in WAL mode, one writer, many readers. Formats: docs/store.md, tables:
+// schema.sql. Content tables hold what any machine would compute again; observational tables
+// (clocks, hosts, durations) stand apart and outside ContentHash.
+#ifndef HONE_ROLLOUT_STORE_STORE_H_
+#define HONE_ROLLOUT_STORE_STORE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "rollout/evaluate.h"
+#include "rollout/trajectory.h"
+
+namespace hone {
+
+struct RunRecord {
+  std::string id;             // 32 hex digits; derived from config hash and seed, so that it is
+                              // the same for the same run wherever it is
+  std::string parent_run;     // of a branch; empty
+  int64_t fork_version = 0;
+  std::string name;
+  std::string config;         // resolved textproto
+  std::string config_hash;
+  std::string code_version;
+};
+
+struct AttemptRecord {        // observational
+  int64_t n = 0;
+  absl::Time started, ended;
+  std::string end_reason;     // "", "finished", "interrupted", "failed: ..."
+  std::string host;
+  int64_t pid = 0;
+  std::string environment_json;
+};
+
+struct VersionRecord {
+  int64_t version = 0;
+  int64_t parent = -1;
+  std::string weights_hash;
+  std::string optimizer_hash;
+  std::string router_bias_hash;
+  std::string data_cursor;    // JSON
+};
+
+struct UpdateRecord {
+  int64_t iteration = 0;
+  int32_t epoch = 0;
+  int32_t minibatch = 0;
+  std::string update_id;
+  int32_t slots = 0;
+  std::vector<std::string> order;       // trajectory ids; the i-th is in slot i mod slots
+  double learning_rate = 0;
+  std::string loss_json;                // the LossSpec as sent
+  std::string hash_before;
+  std::string hash_after;
+};
+
+struct CheckpointRecord {
+  int64_t iteration = 0;
+  int64_t version = 0;
+  std::string path;           // relative to the run
+  std::string weights_hash;
+};
+
+// Everything one iteration adds besides its groups: one transaction.
+struct IterationRecord {
+  int64_t iteration = 0;
+  std::vector<UpdateRecord> updates;
+  std::vector<VersionRecord> versions;
+  std::map<std::string, double> metrics;      // content: what any machine computes again
+  std::map<std::string, double> observed;     // time/..., tokens/per_s, memory/...
+  // Channels that the update adds to trajectories: id -> name -> values [T].
+  std::map<std::string, std::map<std::string, std::vector<float>>> channels;
+};
+
+struct GroupSummary {
+  std::string id, task_id, source, prompt;
+  int64_t iteration = 0, version = 0;
+  int32_t asked = 0, got = 0;
+  double baseline = 0, reward_std = 0;
+  bool flat = false;
+  std::string drop_reason;
+};
+
+struct StoreStats {
+  int64_t groups = 0, trajectories = 0, updates = 0, bytes = 0;
+  double write_seconds = 0;   // spent in this process
+};
+
+// Thread-safe: calls take turns on the one connection.
+class Store {
+ public:
+  enum class Mode { kCreate, kAppend, kReadOnly };
+  // kCreate refuses an existing file. Errors: FAILED_PRECONDITION for a schema newer than this
+  // binary (naming both versions), DATA_LOSS for a file that is not a store or is damaged,
+  // RESOURCE_EXHAUSTED when the disk is full.
+  static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path, Mode mode);
+  ~Store();
+
+  absl::Status PutRun(const RunRecord& run);
+  absl::StatusOr<RunRecord> GetRun();
+  absl::StatusOr<int64_t> BeginAttempt(const AttemptRecord& attempt);   // its number
+  absl::Status EndAttempt(int64_t n, absl::Time ended, const std::string& reason);
+  absl::StatusOr<std::vector<AttemptRecord>> Attempts();
+
+  // A whole group with tasks, trajectories, segments, channels, verdicts, reward parts: one
+  // transaction. Idempotent: the same id again changes nothing.
+  absl::Status PutGroup(const Group& group);
+  // The stored group as it was put (observational fields zero); nullopt when there is none.
+  // DATA_LOSS names trajectory and channel when a checksum does not hold.
+  absl::StatusOr<std::optional<Group>> GetGroup(const std::string& id);
+  absl::StatusOr<std::optional<Trajectory>> GetTrajectory(const std::string& id);
+  // Trajectory ids may be given by a unique prefix.
+  absl::StatusOr<std::string> ResolveTrajectory(const std::string& prefix);
+  absl::StatusOr<std::vector<GroupSummary>> Groups(int64_t first_iteration,
+                                                   int64_t last_iteration);
+  absl::StatusOr<std::optional<std::vector<float>>> GetChannel(const std::string& trajectory,
+                                                              const std::string& name);
+
+  absl::Status PutIteration(const IterationRecord& record);
+  absl::StatusOr<std::vector<UpdateRecord>> Updates(int64_t iteration);
+  // Highest iteration with a record; 0: none.
+  absl::StatusOr<int64_t> LastIteration();
+  absl::StatusOr<std::map<int64_t, double>> Metric(const std::string& name);
+  absl::StatusOr<std::map<std::string, double>> Metrics(int64_t iteration);
+
+  absl::Status PutVersion(const VersionRecord& version);
+  absl::Status PutCheckpoint(const CheckpointRecord& checkpoint);
+  absl::StatusOr<std::vector<CheckpointRecord>> Checkpoints();
+  absl::Status PutEvaluation(int64_t iteration, int64_t version, const Evaluation& evaluation);
+  absl::Status PutEvent(int64_t iteration, const std::string& kind, const std::string& text);
+
+  // Forgets iteration records, evaluations, versions and checkpoints after `iteration`, on
+  // resume. Groups stay: they are inputs already paid for, and are read back by their ids.
+  absl::Status TrimAfter(int64_t iteration);
+
+  // SHA-256 over all content tables, rows in key order, values in a canonical form: equal for
+  // equal runs, whatever the attempts, machines, workers or insertion order.
+  absl::StatusOr<std::string> ContentHash();
+
+  // Page checksums and foreign keys (PRAGMA integrity_check and our CRCs); the first fault found.
+  absl::Status Verify();
+  StoreStats stats() const;
+
+ private:
+  struct State;
+  explicit Store(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hone
+
+#endif  // HONE_ROLLOUT_STORE_STORE_H_
