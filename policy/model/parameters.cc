@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/model/parameters.h"
+
+#include <cassert>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "policy/hash.h"
+
+namespace hone {
+namespace {
+
+constexpr int64_t kAlignment = 16;  // elements: a cache line of floats
+
+// Collects parameters under published names.
+class Lister {
+ public:
+  Lister(const ModelConfig& config, DType dtype) : config_(config), dtype_(dtype) {}
+
+  std::vector<ParameterInfo> List() {
+    const int64_t vocabulary = config_.vocab_size, width = config_.hidden_size;
+    Matrix("model.embed_tokens.weight", vocabulary, width);
+    for (int32_t i = 0; i < config_.num_hidden_layers; ++i) {
+      const std::string layer = absl::StrCat("model.layers.", i, ".");
+      Gain(absl::StrCat(layer, "input_layernorm.weight"), width);
+      Attention(absl::StrCat(layer, "self_attn."));
+      Gain(absl::StrCat(layer, "post_attention_layernorm.weight"), width);
+      if (config_.IsMoe(i)) {
+        Experts(absl::StrCat(layer, "mlp."));
+      } else {
+        FeedForward(absl::StrCat(layer, "mlp."), config_.intermediate_size);
+      }
+    }
+    Gain("model.norm.weight", width);
+    if (!config_.tie_word_embeddings) Matrix("lm_head.weight", vocabulary, width);
+    return std::move(out_);
+  }
+
+ private:
+  ParameterInfo& Matrix(std::string name, int64_t out, int64_t in) {
+    ParameterInfo info;
+    info.name = std::move(name);
+    info.shape = {out, in};
+    info.dtype = dtype_;
+    out_.push_back(std::move(info));
+    return out_.back();
+  }
+
+  void Gain(std::string name, int64_t width) {
+    ParameterInfo info;
+    info.name = std::move(name);
+    info.shape = {width};
+    info.dtype = dtype_;
+    info.decay = false;
+    out_.push_back(std::move(info));
+  }
+
+  void Attention(const std::string& prefix) {
+    const int64_t width = config_.hidden_size, heads = config_.num_attention_heads;
+    const int64_t nope = config_.qk_nope_head_dim, rope = config_.qk_rope_head_dim;
+    const int64_t value = config_.v_head_dim, latent = config_.kv_lora_rank;
+    if (config_.q_lora_rank > 0) {
+      Matrix(absl::StrCat(prefix, "q_a_proj.weight"), config_.q_lora_rank, width);
+      Gain(absl::StrCat(prefix, "q_a_layernorm.weight"), config_.q_lora_rank);
+      Matrix(absl::StrCat(prefix, "q_b_proj.weight"), heads * (nope + rope), config_.q_lora_rank);
+    } else {
+      Matrix(absl::StrCat(prefix, "q_proj.weight"), heads * (nope + rope), width);
+    }
+    Matrix(absl::StrCat(prefix, "kv_a_proj_with_mqa.weight"), latent + rope, width);
+    Gain(absl::StrCat(prefix, "kv_a_layernorm.weight"), latent);
+    Matrix(absl::StrCat(prefix, "kv_b_proj.weight"), heads * (nope + value), latent);
+    Matrix(absl::StrCat(prefix, "o_proj.weight"), width, heads * value);
+  }
+
+  void FeedForward(const std::string& prefix, int64_t inner) {
+    Matrix(absl::StrCat(prefix, "gate_proj.weight"), inner, config_.hidden_size);
+    Matrix(absl::StrCat(prefix, "up_proj.weight"), inner, config_.hidden_size);
+    Matrix(absl::StrCat(prefix, "down_proj.weight"), config_.hidden_size, inner);
+  }
+
+  void Experts(const std::string& prefix) {
+    const int64_t experts = config_.n_routed_experts, width = config_.hidden_size;
+    const int64_t inner = config_.moe_intermediate_size;
+    Matrix(absl::StrCat(prefix, "gate.weight"), experts, width).group = ParameterGroup::kRouter;
+    if (config_.topk_method == "noaux_tc") {
+      ParameterInfo bias;
+      bias.name = absl::StrCat(prefix, "gate.e_score_correction_bias");
+      bias.shape = {experts};
+      bias.dtype = DType::kFloat32;  // always: it is added to scores that differ by little
+      bias.group = ParameterGroup::kRouter;
+      bias.trainable = false;
+      bias.decay = false;
+      out_.push_back(std::move(bias));
+    }
+    for (const char* kind : {"gate_proj", "up_proj", "down_proj"}) {
+      const bool down = absl::string_view(kind) == "down_proj";
+      for (int64_t j = 0; j < experts; ++j) {
+        Matrix(absl::StrCat(prefix, "experts.", j, ".", kind, ".weight"), down ? width : inner,
+               down ? inner : width);
+      }
+    }
+    if (config_.n_shared_experts > 0) {
+      FeedForward(absl::StrCat(prefix, "shared_experts."), config_.n_shared_experts * inner);
+    }
+  }
+
+  const ModelConfig& config_;
+  DType dtype_;
+  std::vector<ParameterInfo> out_;
+};
+
+}  // namespace
+
+ParameterRegistry ParameterRegistry::Of(const ModelConfig& config, DType dtype) {
+  assert(config.Validate().ok());
+  ParameterRegistry registry;
+  for (ParameterInfo& info : Lister(config, dtype).List()) registry.Add(std::move(info));
+  return registry;
+}
+
+const ParameterInfo* ParameterRegistry::Find(absl::string_view name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &all_[found->second];
+}
+
+void ParameterRegistry::Add(ParameterInfo info) {
+  info.elements = 1;
+  for (int64_t extent : info.shape) info.elements *= extent;
+  info.offset = flat_elements_;
+  flat_elements_ += (info.elements + kAlignment - 1) / kAlignment * kAlignment;
+  parameters_ += info.elements;
+  const bool fresh = index_.emplace(info.name, all_.size()).second;
+  assert(fresh);
+  all_.push_back(std::move(info));
+}
+
+std::string WeightsHash(const ParameterRegistry& registry, const float* flat) {
+  Sha256 hash;
+  hash.UpdateU64(registry.all().size());
+  for (const ParameterInfo& info : registry.all()) {
+    hash.UpdateField(info.name);
+    hash.UpdateU64(info.shape.size());
+    for (int64_t extent : info.shape) hash.UpdateU64(static_cast<uint64_t>(extent));
+    hash.Update(flat + info.offset, static_cast<size_t>(info.elements) * sizeof(float));
+  }
+  return hash.FinishHex();
+}
+
+}  // namespace hone

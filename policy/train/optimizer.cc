@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/train/optimizer.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace hone {
+namespace {
+
+// base^n by squaring: no libm decides a bit of a weight.
+double Power(double base, int64_t n) {
+  double out = 1.0;
+  for (; n > 0; n /= 2, base *= base) {
+    if (n % 2 == 1) out *= base;
+  }
+  return out;
+}
+
+double SumUp(const double* values, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += values[i];
+  return sum;
+}
+
+}  // namespace
+
+absl::Status CheckAdamW(const AdamWParams& params) {
+  const auto refuse = [](absl::string_view name, double value, absl::string_view must) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("AdamW: ", name, " is ", value, "; it must be ", must));
+  };
+  const auto at_least_zero = [](double x) { return x >= 0 && std::isfinite(x); };
+  if (!at_least_zero(params.learning_rate)) {
+    return refuse("learning_rate", params.learning_rate, "finite and at least 0");
+  }
+  if (!(params.beta1 >= 0 && params.beta1 < 1)) return refuse("beta1", params.beta1, "in [0, 1)");
+  if (!(params.beta2 >= 0 && params.beta2 < 1)) return refuse("beta2", params.beta2, "in [0, 1)");
+  if (!(params.epsilon > 0 && params.epsilon <= 1)) {
+    return refuse("epsilon", params.epsilon, "in (0, 1]");
+  }
+  if (!at_least_zero(params.weight_decay)) {
+    return refuse("weight_decay", params.weight_decay, "finite and at least 0");
+  }
+  if (!at_least_zero(params.max_grad_norm)) {
+    return refuse("max_grad_norm", params.max_grad_norm, "finite and at least 0 (0: no clipping)");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Create(Model<float>& model,
+                                                             bool freeze_router) {
+  std::unique_ptr<Optimizer> optimizer(new Optimizer(model));
+  const std::vector<ParameterInfo>& all = model.registry().all();
+  for (size_t i = 0; i < all.size(); ++i) {
+    const bool frozen = freeze_router && all[i].group == ParameterGroup::kRouter;
+    if (all[i].trainable && !frozen) optimizer->stepped_.push_back(i);
+  }
+  const size_t flat = static_cast<size_t>(model.registry().flat_elements()) * sizeof(float);
+  std::vector<std::pair<Buffer*, size_t>> wanted = {
+      {&optimizer->m_, flat},
+      {&optimizer->v_, flat},
+      {&optimizer->sums_, 3 * optimizer->stepped_.size() * sizeof(double)}};
+  if (model.options().dtype == DType::kBFloat16) wanted.push_back({&optimizer->master_, flat});
+  for (auto& [buffer, bytes] : wanted) {
+    auto allocated = Buffer::Allocate(model.device(), bytes);
+    if (!allocated.ok()) return allocated.status();
+    *buffer = *std::move(allocated);
+  }
+  optimizer->Reset();
+  return optimizer;
+}
+
+void Optimizer::Reset() {
+  Device& device = model_->device();
+  device.Zero(m_.data(), m_.bytes(), nullptr);
+  device.Zero(v_.data(), v_.bytes(), nullptr);
+  if (master_.data() != nullptr) {
+    device.CopyWithin(master_.data(), model_->values(), master_.bytes(), nullptr);
+  }
+  steps_ = 0;
+}
+
+absl::StatusOr<StepStats> Optimizer::Step(ThreadTeam& team, const AdamWParams& params,
+                                          const float* gradient) {
+  const absl::Status checked = CheckAdamW(params);
+  if (!checked.ok()) return checked;
+  const std::vector<ParameterInfo>& all = model_->registry().all();
+  const kernels::KernelTable<float>& table = model_->table();
+  const size_t count = stepped_.size();
+  double* sums = sums_.as<double>();
+  team.Run(static_cast<int>(count), [&](int piece, int) {
+    const ParameterInfo& info = all[stepped_[static_cast<size_t>(piece)]];
+    kernels::SumSquaresArgs<float> args;
+    args.x = {gradient + info.offset, {info.elements}};
+    args.sum = {sums + piece, {1}};
+    table.sum_squares(nullptr, args);
+  });
+  std::vector<double> host(3 * count);
+  model_->device().CopyOut(host.data(), sums, count * sizeof(double), nullptr);
+  StepStats stats;
+  stats.grad_norm = std::sqrt(SumUp(host.data(), count));
+  if (!std::isfinite(stats.grad_norm)) {
+    return absl::DataLossError(absl::StrCat("the gradient norm is ", stats.grad_norm,
+                                            "; nothing was changed and the pending gradients "
+                                            "were dropped"));
+  }
+  ++steps_;
+  kernels::AdamWArgs<float> step;
+  const bool clip = params.max_grad_norm > 0 && stats.grad_norm > params.max_grad_norm;
+  step.grad_scale = clip ? params.max_grad_norm / stats.grad_norm : 1.0;
+  step.learning_rate = params.learning_rate;
+  step.beta1 = params.beta1;
+  step.beta2 = params.beta2;
+  step.epsilon = params.epsilon;
+  step.bias1 = 1.0 - Power(params.beta1, steps_);
+  step.bias2 = 1.0 - Power(params.beta2, steps_);
+  team.Run(static_cast<int>(count), [&](int piece, int) {
+    const ParameterInfo& info = all[stepped_[static_cast<size_t>(piece)]];
+    kernels::AdamWArgs<float> args = step;
+    args.master = {master() + info.offset, {info.elements}};
+    args.m = {m_.as<float>() + info.offset, {info.elements}};
+    args.v = {v_.as<float>() + info.offset, {info.elements}};
+    args.grad = {gradient + info.offset, {info.elements}};
+    args.value = {model_->values() + info.offset, {info.elements}};
+    args.weight_decay = info.decay ? params.weight_decay : 0.0;
+    args.round_bf16 = info.dtype == DType::kBFloat16;
+    args.change_squares = {sums + count + static_cast<size_t>(piece), {1}};
+    args.weight_squares = {sums + 2 * count + static_cast<size_t>(piece), {1}};
+    table.adamw(nullptr, args);
+  });
+  model_->device().CopyOut(host.data(), sums, host.size() * sizeof(double), nullptr);
+  const double change = SumUp(&host[count], count);
+  const double weight = SumUp(&host[2 * count], count);
+  stats.update_to_weight = weight > 0 ? std::sqrt(change / weight) : 0.0;
+  return stats;
+}
+
+void Optimizer::GetState(OptimizerState* state) const {
+  const size_t flat = static_cast<size_t>(model_->registry().flat_elements());
+  Device& device = model_->device();
+  state->steps = steps_;
+  state->m.resize(flat);
+  state->v.resize(flat);
+  device.CopyOut(state->m.data(), m_.data(), flat * sizeof(float), nullptr);
+  device.CopyOut(state->v.data(), v_.data(), flat * sizeof(float), nullptr);
+  state->master.clear();
+  if (master_.data() != nullptr) {
+    state->master.resize(flat);
+    device.CopyOut(state->master.data(), master_.data(), flat * sizeof(float), nullptr);
+  }
+}
+
+absl::Status Optimizer::CheckState(const OptimizerState& state) const {
+  const size_t flat = static_cast<size_t>(model_->registry().flat_elements());
+  const auto fits = [&](const std::vector<float>& x) { return x.empty() || x.size() == flat; };
+  if (!fits(state.m) || !fits(state.v) || !fits(state.master) ||
+      state.m.empty() != state.v.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "optimizer state of ", state.m.size(), ", ", state.v.size(), " and ", state.master.size(),
+        " elements does not fit a model of ", flat));
+  }
+  if (master_.data() == nullptr && !state.master.empty()) {
+    return absl::InvalidArgumentError("master weights were given for a float32 model");
+  }
+  if (master_.data() != nullptr && !state.m.empty() && state.master.empty()) {
+    return absl::InvalidArgumentError(
+        "optimizer state of a bfloat16 model lacks its master weights");
+  }
+  return absl::OkStatus();
+}
+
+void Optimizer::SetState(const OptimizerState& state) {
+  Reset();
+  Device& device = model_->device();
+  if (!state.master.empty()) {
+    device.CopyIn(master_.data(), state.master.data(), master_.bytes(), nullptr);
+  }
+  if (state.m.empty()) return;
+  device.CopyIn(m_.data(), state.m.data(), m_.bytes(), nullptr);
+  device.CopyIn(v_.data(), state.v.data(), v_.bytes(), nullptr);
+  steps_ = state.steps;
+}
+
+}  // namespace hone

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/cli/command.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "nlohmann/json.hpp"
+
+namespace hone::cli {
+namespace {
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// Length of the valid UTF-8 sequence at text[0]; 0 when there is none.
+size_t Utf8Length(absl::string_view text, uint32_t* code) {
+  const uint8_t lead = static_cast<uint8_t>(text[0]);
+  size_t length = lead < 0x80 ? 1 : (lead >> 5) == 6 ? 2 : (lead >> 4) == 14 ? 3
+                  : (lead >> 3) == 30 ? 4 : 0;
+  if (length == 0 || text.size() < length) return 0;
+  uint32_t value = length == 1 ? lead : lead & (0x7fu >> length);
+  for (size_t i = 1; i < length; ++i) {
+    const uint8_t next = static_cast<uint8_t>(text[i]);
+    if ((next >> 6) != 2) return 0;
+    value = value << 6 | (next & 0x3f);
+  }
+  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
+  if (value < kSmallest[length] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) {
+    return 0;
+  }
+  *code = value;
+  return length;
+}
+
+bool IsDeceptive(uint32_t code) {
+  return (code >= 0x80 && code < 0xa0) || (code >= 0x200b && code <= 0x200f) ||
+         (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
+         code == 0xfeff;
+}
+
+}  // namespace
+
+int ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kDone;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kAlreadyExists:
+      return kUsage;
+    case absl::StatusCode::kNotFound:
+      return kNotFound;
+    case absl::StatusCode::kUnavailable:
+      return kRemoteUnavailable;
+    case absl::StatusCode::kDataLoss:
+      return kDataCorrupt;
+    case absl::StatusCode::kUnimplemented:
+      return kMachineLacks;
+    case absl::StatusCode::kCancelled:
+      return kInterrupted;
+    default:
+      return kFailed;
+  }
+}
+
+int Fail(const absl::Status& status, const Globals& globals) {
+  if (globals.json) {
+    nlohmann::json error;
+    error["error"]["kind"] = absl::StatusCodeToString(status.code());
+    error["error"]["message"] = std::string(status.message());
+    std::cout << error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  } else {
+    std::cerr << "hone: " << Sanitise(status.message()) << "\n";
+  }
+  return ExitCodeOf(status);
+}
+
+std::string Sanitise(absl::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    uint32_t code = 0;
+    const size_t length = Utf8Length(text, &code);
+    if (length == 0) {
+      absl::StrAppendFormat(&out, "\\x%02x", static_cast<uint8_t>(text[0]));
+      text.remove_prefix(1);
+      continue;
+    }
+    if ((code < 0x20 && code != '\n' && code != '\t') || code == 0x7f) {
+      absl::StrAppendFormat(&out, "\\x%02x", code);
+    } else if (IsDeceptive(code)) {
+      absl::StrAppendFormat(&out, "\\u{%04x}", code);
+    } else {
+      out.append(text.data(), length);
+    }
+    text.remove_prefix(length);
+  }
+  return out;
+}
+
+Progress::Progress(std::string label, const Globals& globals)
+    : label_(std::move(label)),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      quiet_(globals.quiet),
+      started_(Now()) {}
+
+Progress::~Progress() { Finish(); }
+
+void Progress::Update(int64_t done, int64_t total, const std::string& note) {
+  if (quiet_) return;
+  const double now = Now();
+  const bool last = total > 0 && done >= total;
+  if (!last && now - last_ < (terminal_ ? 0.1 : 5.0)) return;
+  last_ = now;
+  const double elapsed = now - started_;
+  const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
+  const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
+  if (terminal_) {
+    const int width = 28;
+    const int filled =
+        total > 0 ? static_cast<int>(width * static_cast<double>(done) / static_cast<double>(total))
+                  : 0;
+    std::string bar;
+    for (int i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
+    absl::FPrintF(stderr, "\r\x1b[K%s %s %d/%d  %.0fs left  %s", label_, bar, done, total, left,
+                  note);
+    open_ = true;
+  } else {
+    absl::FPrintF(stderr, "%s %d/%d  %.0fs  %s\n", label_, done, total, elapsed, note);
+  }
+  std::fflush(stderr);
+}
+
+void Progress::Finish() {
+  if (open_) std::fputc('\n', stderr);
+  open_ = false;
+}
+
+}  // namespace hone::cli

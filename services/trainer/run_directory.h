@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// runs/NAME: config.textproto, env.json, metrics.jsonl, store.sqlite, logs/, checkpoints/,
+// summary.json. A run directory is never shared: a lock keeps a second process out.
+#ifndef HONE_SERVICES_TRAINER_RUN_DIRECTORY_H_
+#define HONE_SERVICES_TRAINER_RUN_DIRECTORY_H_
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace hone {
+
+class RunDirectory {
+ public:
+  // Makes the folder (and its parents). ALREADY_EXISTS when it holds a run.
+  static absl::StatusOr<std::unique_ptr<RunDirectory>> Create(const std::string& path);
+  // NOT_FOUND when there is no run. Both: FAILED_PRECONDITION when another process holds it.
+  static absl::StatusOr<std::unique_ptr<RunDirectory>> Resume(const std::string& path);
+  ~RunDirectory();
+
+  const std::string& path() const { return path_; }
+  std::string File(const std::string& name) const { return path_ + "/" + name; }
+  std::string checkpoints() const { return File("checkpoints"); }
+
+  // One line {"iteration":N, name: value, ...} appended to metrics.jsonl.
+  absl::Status AppendMetrics(int64_t iteration, const std::map<std::string, double>& metrics);
+  // Keeps lines up to an iteration (on resume); a torn last line goes.
+  absl::Status TrimMetrics(int64_t iteration);
+
+ private:
+  RunDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+  std::string path_;
+  int lock_;
+};
+
+// Whole or not at all: temporary file, fsync, rename, fsync of the folder.
+absl::Status WriteFileAtomically(const std::string& path, const std::string& text);
+// NOT_FOUND; RESOURCE_EXHAUSTED past limit_bytes.
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path,
+                                          size_t limit_bytes = size_t{64} << 20);
+
+}  // namespace hone
+
+#endif  // HONE_SERVICES_TRAINER_RUN_DIRECTORY_H_
