@@ -4,6 +4,7 @@
 #ifndef HONE_REWARDS_ADVANTAGE_H_
 #define HONE_REWARDS_ADVANTAGE_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@ struct AdvantageConfig {
   // rloo:    r - mean of the others
   // opo:     r - length-weighted mean (lengths_G)
   std::string estimator = "grpo";
-  double epsilon = 1e-6;
+  double epsilon = 1e-6;      // grpo only; > 0
   double clip = 0;            // |advantage| bound; 0: none. Clipped ones are counted.
 };
 
@@ -31,10 +32,12 @@ struct GroupAdvantage {
   int clipped = 0;
 };
 
+// INVALID_ARGUMENT: unknown estimator, a figure out of its range, epsilon where it does not apply.
 absl::Status CheckAdvantageConfig(const AdvantageConfig& config);
 
 // Advantages of a flat group and of a group of one are zero, whatever the estimator.
-// REQUIRES: rewards_G not empty and finite; lengths_G empty or of the same size.
+// REQUIRES: CheckAdvantageConfig(config).ok(); rewards_G not empty, finite, magnitudes below 1e100;
+// lengths_G (completion tokens, >= 0) of the same size, or empty where the estimator is not opo.
 GroupAdvantage ComputeAdvantages(const AdvantageConfig& config,
                                  absl::Span<const double> rewards_G,
                                  absl::Span<const int32_t> lengths_G);

@@ -6,7 +6,7 @@
 #ifndef HONE_ROLLOUT_ENVIRONMENT_H_
 #define HONE_ROLLOUT_ENVIRONMENT_H_
 
-#include <memory>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,6 +19,7 @@ namespace hone {
 struct StepResult {
   bool done = false;
   Verdict verdict;                    // set when done; may be an outage
+  int32_t verify_attempts = 1;        // how often a verifier was asked
   std::vector<Segment> observation;   // set when not done: text the policy sees next
 };
 

@@ -34,9 +34,16 @@ struct RolloutOptions {
   std::string default_verifier = "exact"; // for tasks that name none
   int32_t verify_attempts = 3;            // per completion before it is left out as an outage
   absl::Duration verify_deadline = absl::Seconds(30);
+  int32_t verify_threads = 1;             // completions verified at once; no effect on the result
   double min_judged_share = 0.5;          // below it the whole group is dropped as an outage
   bool keep_routes = false;
 };
+
+// INVALID_ARGUMENT naming the field that is out of range.
+absl::Status CheckRolloutOptions(const RolloutOptions& options);
+
+// What the part "random" draws from: a hash of the completion's key.
+uint64_t RewardKey(const SampleKey& key);
 
 // A group to be made.
 struct GroupJob {

@@ -7,14 +7,22 @@ namespace hone {
 
 const char* OutcomeName(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kUnspecified: return "unspecified";
-    case Outcome::kCorrect: return "correct";
-    case Outcome::kWrong: return "wrong";
-    case Outcome::kUnparsable: return "unparsable";
-    case Outcome::kLimitExceeded: return "limit_exceeded";
-    case Outcome::kViolation: return "violation";
-    case Outcome::kSkipped: return "skipped";
-    case Outcome::kOutage: return "outage";
+    case Outcome::kUnspecified:
+      return "unspecified";
+    case Outcome::kCorrect:
+      return "correct";
+    case Outcome::kWrong:
+      return "wrong";
+    case Outcome::kUnparsable:
+      return "unparsable";
+    case Outcome::kLimitExceeded:
+      return "limit_exceeded";
+    case Outcome::kViolation:
+      return "violation";
+    case Outcome::kSkipped:
+      return "skipped";
+    case Outcome::kOutage:
+      return "outage";
   }
   return "unspecified";
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/kernels/backend.h"
 
-#include <cassert>
-
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "policy/kernels/cpu/cpu_backends.h"
 
 namespace hone::kernels {
 namespace {
@@ -14,21 +13,26 @@ namespace {
 constexpr int kKernelSetVersion = 1;
 
 struct Entry {
-  const char* name;
+  std::string name;
   const KernelTable<float>* table;
   bool runs_here;
-  const char* why_not;
+  std::string why_not;
 };
 
 // Best first; the first that runs is "auto".
 std::vector<Entry> Entries() {
-  return {{"reference", &ReferenceTable(), true, ""}};
+  std::vector<Entry> out;
+  for (const CpuBackend& cpu : CpuBackends()) {
+    out.push_back({cpu.table->name, cpu.table, cpu.why_not.empty(), cpu.why_not});
+  }
+  out.push_back({"reference", &ReferenceTable(), true, ""});
+  return out;
 }
 
 std::string Describe(const std::vector<Entry>& entries) {
   return absl::StrJoin(entries, ", ", [](std::string* out, const Entry& entry) {
-    absl::StrAppend(out, entry.name, entry.runs_here ? "" : " (not on this machine: ",
-                    entry.runs_here ? "" : entry.why_not, entry.runs_here ? "" : ")");
+    absl::StrAppend(out, entry.name);
+    if (!entry.runs_here) absl::StrAppend(out, " (not on this machine: ", entry.why_not, ")");
   });
 }
 

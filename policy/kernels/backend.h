@@ -15,8 +15,8 @@
 namespace hone::kernels {
 
 struct Backend {
-  std::string name;                           // "reference", "cpu/avx512", ...
-  std::string id;                             // name, compiler and kernel-set version
+  std::string name;  // "reference", "cpu/avx512", ...
+  std::string id;    // name, compiler and kernel-set version
   Device* device = nullptr;
   const KernelTable<float>* table = nullptr;
 };
@@ -25,7 +25,7 @@ struct Backend {
 struct BackendInfo {
   std::string name;
   bool runs_here = false;
-  std::string why_not;                        // empty when it runs
+  std::string why_not;  // empty when it runs
 };
 std::vector<BackendInfo> ListBackends();
 

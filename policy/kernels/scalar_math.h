@@ -2,7 +2,7 @@
 //
 // Our own exp and log, so that no libm decides a bit of a logprob. Accurate to about one unit in
 // the last place of double; the float versions round the double result. NaN stays NaN.
-// Square roots are IEEE's: exact everywhere.
+// Square roots are IEEE's: exact everywhere. Always inlined, like philox.h and for the same reason.
 #ifndef HONE_POLICY_KERNELS_SCALAR_MATH_H_
 #define HONE_POLICY_KERNELS_SCALAR_MATH_H_
 
@@ -13,14 +13,14 @@
 namespace hone::kernels {
 
 // 2^n for -1022 <= n <= 1023.
-inline double PowerOfTwo(int64_t n) {
+[[gnu::always_inline]] inline double PowerOfTwo(int64_t n) {
   const uint64_t bits = static_cast<uint64_t>(n + 1023) << 52;
   double out;
   std::memcpy(&out, &bits, sizeof(out));
   return out;
 }
 
-inline double Exp(double x) {
+[[gnu::always_inline]] inline double Exp(double x) {
   if (x != x) return x;
   if (x > 709.78271289338397) return std::numeric_limits<double>::infinity();
   if (x < -745.13321910194122) return 0.0;
@@ -37,7 +37,7 @@ inline double Exp(double x) {
   return sum * PowerOfTwo(n);
 }
 
-inline double Log(double x) {
+[[gnu::always_inline]] inline double Log(double x) {
   if (x != x || x == std::numeric_limits<double>::infinity()) return x;
   if (x == 0) return -std::numeric_limits<double>::infinity();
   if (x < 0) return std::numeric_limits<double>::quiet_NaN();
@@ -68,8 +68,12 @@ inline double Log(double x) {
   return part * 6.93147180369123816490e-01 + (log_mantissa + part * 1.90821492927058770002e-10);
 }
 
-inline float Exp(float x) { return static_cast<float>(Exp(static_cast<double>(x))); }
-inline float Log(float x) { return static_cast<float>(Log(static_cast<double>(x))); }
+[[gnu::always_inline]] inline float Exp(float x) {
+  return static_cast<float>(Exp(static_cast<double>(x)));
+}
+[[gnu::always_inline]] inline float Log(float x) {
+  return static_cast<float>(Log(static_cast<double>(x)));
+}
 
 // 1 / (1 + exp(-x)) without overflow on either side.
 template <typename Real>
@@ -80,7 +84,7 @@ inline Real Sigmoid(Real x) {
 }
 
 // The nearest bfloat16, ties to even, as a float. NaN stays NaN, infinity infinity.
-inline float RoundToBf16(float x) {
+[[gnu::always_inline]] inline float RoundToBf16(float x) {
   if (x != x) return x;
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof(bits));

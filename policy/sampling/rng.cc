@@ -49,7 +49,9 @@ uint64_t KeyedRandom::NextU64() {
   return (static_cast<uint64_t>(words[0]) << 32) | words[1];
 }
 
-double KeyedRandom::Uniform() { return static_cast<double>(NextU64() >> 11) * 0x1p-53; }
+double KeyedRandom::Uniform() {
+  return static_cast<double>(NextU64() >> 11) * 0x1p-53;
+}
 
 uint64_t KeyedRandom::UniformInt(uint64_t n) {
   assert(n >= 1);

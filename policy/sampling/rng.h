@@ -28,9 +28,9 @@ class KeyedRandom {
   explicit KeyedRandom(const SampleKey& key) : KeyedRandom(KeyWords(key)) {}
 
   uint64_t NextU64();
-  double Uniform();                  // [0, 1), 53 random bits
-  uint64_t UniformInt(uint64_t n);   // [0, n), unbiased; n >= 1
-  double Normal();                   // mean 0, standard deviation 1
+  double Uniform();                 // [0, 1), 53 random bits
+  uint64_t UniformInt(uint64_t n);  // [0, n), unbiased; n >= 1
+  double Normal();                  // mean 0, standard deviation 1
 
  private:
   std::array<uint32_t, 4> key_;

@@ -17,7 +17,9 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kSmallestBlockBytes = size_t{1} << 20;
 
-size_t RoundUp(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t RoundUp(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 class Host final : public Device {
  public:
@@ -28,7 +30,9 @@ class Host final : public Device {
   }
   void Free(void* pointer) override { std::free(pointer); }
   void CopyIn(void* to, const void* from, size_t bytes, Stream*) override { Copy(to, from, bytes); }
-  void CopyOut(void* to, const void* from, size_t bytes, Stream*) override { Copy(to, from, bytes); }
+  void CopyOut(void* to, const void* from, size_t bytes, Stream*) override {
+    Copy(to, from, bytes);
+  }
   void CopyWithin(void* to, const void* from, size_t bytes, Stream*) override {
     if (bytes > 0) std::memmove(to, from, bytes);
   }
@@ -63,7 +67,9 @@ absl::StatusOr<Buffer> Buffer::Allocate(Device& device, size_t bytes) {
   return out;
 }
 
-Buffer::Buffer(Buffer&& other) noexcept { *this = std::move(other); }
+Buffer::Buffer(Buffer&& other) noexcept {
+  *this = std::move(other);
+}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(device_, other.device_);

@@ -17,8 +17,7 @@ void AddedTokens::Trie::Add(const AddedToken& added) {
   begins[static_cast<uint8_t>(added.content[0])] = true;
   int32_t node = 0;
   for (const char byte : added.content) {
-    const auto [at, inserted] =
-        edges.emplace(Edge(node, byte), static_cast<int32_t>(token.size()));
+    const auto [at, inserted] = edges.emplace(Edge(node, byte), static_cast<int32_t>(token.size()));
     if (inserted) token.push_back(-1);
     node = at->second;
   }

@@ -16,7 +16,7 @@ namespace hone {
 
 struct AddedToken {
   TokenId id = -1;
-  std::string content;      // not empty, at most kMaxAddedTokenBytes
+  std::string content;  // not empty, at most kMaxAddedTokenBytes
   bool special = false;
   bool normalized = false;  // searched only where no token with `normalized` false was found
 };

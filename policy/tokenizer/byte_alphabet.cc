@@ -30,7 +30,9 @@ constexpr Alphabet kAlphabet;
 
 }  // namespace
 
-uint32_t CharacterOfByte(uint8_t byte) { return kAlphabet.character[byte]; }
+uint32_t CharacterOfByte(uint8_t byte) {
+  return kAlphabet.character[byte];
+}
 
 int32_t ByteOfCharacter(uint32_t character) {
   return character < kAlphabet.byte.size() ? kAlphabet.byte[character] : -1;

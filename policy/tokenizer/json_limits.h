@@ -21,7 +21,7 @@ namespace hone {
 
 struct JsonLimits {
   size_t bytes = size_t{1} << 20;
-  int32_t depth = 32;               // objects and arrays inside one another
+  int32_t depth = 32;                 // objects and arrays inside one another
   int64_t values = int64_t{1} << 20;  // scalars, objects and arrays together
 };
 
@@ -110,9 +110,8 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
 inline absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text, const JsonLimits& limits,
                                                 absl::string_view what) {
   if (text.size() > limits.bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": ", text.size(),
-                                                   " bytes; at most ", limits.bytes,
-                                                   " are accepted"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": ", text.size(), " bytes; at most ", limits.bytes, " are accepted"));
   }
   JsonBuilder builder(limits);
   const bool ok = nlohmann::json::sax_parse(text.data(), text.data() + text.size(), &builder);

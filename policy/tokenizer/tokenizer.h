@@ -24,30 +24,46 @@ class Tokenizer {
   // INVALID_ARGUMENT when the text holds what the vocabulary cannot say (naming it), or is longer
   // than 16 MiB.
   virtual absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text) const = 0;
-  // Added tokens are written verbatim. Ids outside [0, size()) give U+FFFD.
+  // Added tokens are written verbatim. Ids that have no token give U+FFFD. The result is
+  // well-formed UTF-8: bytes that are not become U+FFFD (AppendBytes gives them as they are).
   virtual std::string Decode(absl::Span<const TokenId> tokens) const = 0;
-  // -1 when there is no such token.
+  // Appends the bytes a token adds to a text; `first`: nothing stands before it. Between two
+  // tokens a character may be unfinished: see StreamDecoder.
+  virtual void AppendBytes(TokenId token, bool first, std::string* out) const {
+    (void)first;
+    *out += Decode({&token, 1});
+  }
+  // The token that says exactly this (of words and bytes, not of their spelling in the file);
+  // -1 when there is none.
   virtual TokenId TokenOf(absl::string_view text) const = 0;
   // One token alone, printable.
   virtual std::string Piece(TokenId token) const = 0;
 
-  virtual int32_t size() const = 0;        // ids are [0, size())
-  virtual TokenId eos() const = 0;         // -1: none
-  virtual TokenId bos() const = 0;         // -1: none
+  virtual int32_t size() const = 0;  // ids are [0, size())
+  // A tokenizer.json does not say which tokens these are. ReadTokenizer takes them from the
+  // tokenizer_config.json beside it; otherwise they are the added tokens of published names, and
+  // failing that eos is the first special added token.
+  virtual TokenId eos() const = 0;  // -1: none
+  virtual TokenId bos() const = 0;  // -1: none
   // The file's bytes: write them next to weights; hash() is their SHA-256.
   virtual const std::string& json() const = 0;
   virtual const std::string& hash() const = 0;
 };
 
-// From the bytes of a tokenizer.json.
+// From the bytes of a tokenizer.json: model WordLevel with WhitespaceSplit, or byte-level BPE
+// without a split. At most 64 MiB and 2^20 ids. INVALID_ARGUMENT: not such a file, saying where.
+// UNIMPLEMENTED: a part or setting that Hone cannot honour, by name.
 absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizer(std::string json);
+// From a tokenizer.json, or the directory that holds one. Also NOT_FOUND.
 absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const std::string& path);
 
 // tokenizer.json of a tokenizer whose tokens are whole words between blanks. Decode joins them
-// with one blank. `special` (eos first) come first in the vocabulary.
+// with one blank. `special` (eos first) come first in the vocabulary. REQUIRES: UTF-8, distinct,
+// not empty, no blanks in words.
 std::string WordTokenizerJson(const std::vector<std::string>& special,
                               const std::vector<std::string>& words);
-// tokenizer.json of a byte tokenizer: 256 bytes and the special tokens. Decode gives the bytes.
+// tokenizer.json of a byte tokenizer: ids 0 to 255 are the bytes, the special tokens (eos first)
+// follow. REQUIRES: as above.
 std::string ByteTokenizerJson(const std::vector<std::string>& special);
 
 }  // namespace hone

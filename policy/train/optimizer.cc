@@ -140,15 +140,21 @@ absl::StatusOr<StepStats> Optimizer::Step(ThreadTeam& team, const AdamWParams& p
 void Optimizer::GetState(OptimizerState* state) const {
   const size_t flat = static_cast<size_t>(model_->registry().flat_elements());
   Device& device = model_->device();
+  *state = OptimizerState();
   state->steps = steps_;
+  if (steps_ == 0) return;
   state->m.resize(flat);
   state->v.resize(flat);
   device.CopyOut(state->m.data(), m_.data(), flat * sizeof(float), nullptr);
   device.CopyOut(state->v.data(), v_.data(), flat * sizeof(float), nullptr);
-  state->master.clear();
-  if (master_.data() != nullptr) {
-    state->master.resize(flat);
-    device.CopyOut(state->master.data(), master_.data(), flat * sizeof(float), nullptr);
+  if (master_.data() == nullptr) return;
+  // What is never stepped (the correction bias) has its only truth in the values.
+  state->master.resize(flat);
+  model_->GetValues(state->master.data());
+  for (size_t i : stepped_) {
+    const ParameterInfo& info = model_->registry().all()[i];
+    device.CopyOut(state->master.data() + info.offset, master_.as<float>() + info.offset,
+                   static_cast<size_t>(info.elements) * sizeof(float), nullptr);
   }
 }
 

@@ -49,6 +49,7 @@ class Optimizer {
 
   // Zero moments, step 0; master weights taken from the model's values.
   void Reset();
+  // Empty arrays before the first step: then there is nothing to remember.
   void GetState(OptimizerState* state) const;
   // The model's values must already be those of the state. INVALID_ARGUMENT when sizes differ or
   // a bf16 model has moments without master weights.
@@ -57,7 +58,9 @@ class Optimizer {
 
  private:
   explicit Optimizer(Model<float>& model) : model_(&model) {}
-  float* master() const { return master_.data() == nullptr ? model_->values() : master_.as<float>(); }
+  float* master() const {
+    return master_.data() == nullptr ? model_->values() : master_.as<float>();
+  }
 
   Model<float>* model_;
   std::vector<size_t> stepped_;  // indices into the registry

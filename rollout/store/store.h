@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The run's memory: SQLite in WAL mode, one writer, many readers. Formats: docs/store.md, tables:
-// schema.sql. Content tables hold what any machine would compute again; observational tables
-// (clocks, hosts, durations) stand apart and outside ContentHash.
+// schema.sql. Content tables hold what any machine would compute again; observational tables and
+// columns (clocks, hosts, durations, checkpoints) stand outside ContentHash.
+//
+// A connection does not survive fork(): a child opens its own.
 #ifndef HONE_ROLLOUT_STORE_STORE_H_
 #define HONE_ROLLOUT_STORE_STORE_H_
 
@@ -15,7 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
+#include "absl/time/time.h"
 #include "rollout/evaluate.h"
 #include "rollout/trajectory.h"
 
@@ -81,6 +83,14 @@ struct IterationRecord {
   std::map<std::string, std::map<std::string, std::vector<float>>> channels;
 };
 
+// An evaluation as it was put; its items' trajectories are left out (view
+// evaluation_completion).
+struct StoredEvaluation {
+  int64_t iteration = 0;
+  int64_t version = 0;
+  Evaluation evaluation;
+};
+
 struct GroupSummary {
   std::string id, task_id, source, prompt;
   int64_t iteration = 0, version = 0;
@@ -96,46 +106,67 @@ struct StoreStats {
 };
 
 // Thread-safe: calls take turns on the one connection.
+//
+// Errors of every call: DATA_LOSS for damage, RESOURCE_EXHAUSTED for a full disk (nothing is half
+// written; the same call may be made again), UNAVAILABLE when another process holds the store for
+// 20 s, FAILED_PRECONDITION for a write to a store opened kReadOnly.
 class Store {
  public:
   enum class Mode { kCreate, kAppend, kReadOnly };
-  // kCreate refuses an existing file. Errors: FAILED_PRECONDITION for a schema newer than this
-  // binary (naming both versions), DATA_LOSS for a file that is not a store or is damaged,
-  // RESOURCE_EXHAUSTED when the disk is full.
+  // kCreate refuses an existing file (ALREADY_EXISTS); the others want one (NOT_FOUND). kReadOnly
+  // never changes the store's content and works in a folder that may not be written.
+  // FAILED_PRECONDITION for a schema newer than this binary, naming both versions.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path, Mode mode);
   ~Store();
 
+  // Again with the same id, parent, fork and config hash: nothing changes. FAILED_PRECONDITION
+  // for another run.
   absl::Status PutRun(const RunRecord& run);
+  // NOT_FOUND before PutRun.
   absl::StatusOr<RunRecord> GetRun();
   absl::StatusOr<int64_t> BeginAttempt(const AttemptRecord& attempt);   // its number
   absl::Status EndAttempt(int64_t n, absl::Time ended, const std::string& reason);
   absl::StatusOr<std::vector<AttemptRecord>> Attempts();
 
   // A whole group with tasks, trajectories, segments, channels, verdicts, reward parts: one
-  // transaction. Idempotent: the same id again changes nothing.
+  // transaction. Idempotent: the same id again changes nothing; DATA_LOSS if the id is stored
+  // with other content. INVALID_ARGUMENT names the field that makes no sense: arrays that are not
+  // as long as the tokens, segments outside them, figures that are not numbers.
   absl::Status PutGroup(const Group& group);
-  // The stored group as it was put (observational fields zero); nullopt when there is none.
-  // DATA_LOSS names trajectory and channel when a checksum does not hold.
+  // The stored group as it was put, bit for bit; generate_us, verify_us, lost and elapsed_us are
+  // zero. nullopt when there is none. DATA_LOSS names trajectory and channel when a checksum does
+  // not hold, and the group when its rows are not what was put.
   absl::StatusOr<std::optional<Group>> GetGroup(const std::string& id);
   absl::StatusOr<std::optional<Trajectory>> GetTrajectory(const std::string& id);
-  // Trajectory ids may be given by a unique prefix.
+  // Trajectory ids may be given by a unique prefix. NOT_FOUND; INVALID_ARGUMENT if several match.
   absl::StatusOr<std::string> ResolveTrajectory(const std::string& prefix);
   absl::StatusOr<std::vector<GroupSummary>> Groups(int64_t first_iteration,
                                                    int64_t last_iteration);
+  // A channel as floats [T] (token ids and routes too); of several iterations the last.
   absl::StatusOr<std::optional<std::vector<float>>> GetChannel(const std::string& trajectory,
                                                               const std::string& name);
 
+  // Trajectories it names must be stored (FAILED_PRECONDITION). Idempotent like PutGroup; an
+  // iteration stored with other content is FAILED_PRECONDITION (TrimAfter first).
   absl::Status PutIteration(const IterationRecord& record);
   absl::StatusOr<std::vector<UpdateRecord>> Updates(int64_t iteration);
   // Highest iteration with a record; 0: none.
   absl::StatusOr<int64_t> LastIteration();
+  // Content and observed ones, by iteration and by name.
   absl::StatusOr<std::map<int64_t, double>> Metric(const std::string& name);
   absl::StatusOr<std::map<std::string, double>> Metrics(int64_t iteration);
 
+  // A version that no iteration made (the base, a fork's start): TrimAfter keeps it. DATA_LOSS if
+  // the version is stored with other hashes.
   absl::Status PutVersion(const VersionRecord& version);
+  absl::StatusOr<std::vector<VersionRecord>> Versions();
+  // Also makes all that was put before durable against power loss. Call it before the checkpoint
+  // is renamed into place: then the store is never behind a checkpoint.
   absl::Status PutCheckpoint(const CheckpointRecord& checkpoint);
   absl::StatusOr<std::vector<CheckpointRecord>> Checkpoints();
+  // Idempotent; FAILED_PRECONDITION if (iteration, name) is stored with other content.
   absl::Status PutEvaluation(int64_t iteration, int64_t version, const Evaluation& evaluation);
+  absl::StatusOr<std::vector<StoredEvaluation>> Evaluations();
   absl::Status PutEvent(int64_t iteration, const std::string& kind, const std::string& text);
 
   // Forgets iteration records, evaluations, versions and checkpoints after `iteration`, on
@@ -146,12 +177,15 @@ class Store {
   // equal runs, whatever the attempts, machines, workers or insertion order.
   absl::StatusOr<std::string> ContentHash();
 
-  // Page checksums and foreign keys (PRAGMA integrity_check and our CRCs); the first fault found.
+  // PRAGMA integrity_check, foreign keys, and our digests and checksums over groups, iterations
+  // and evaluations; the first fault found.
   absl::Status Verify();
   StoreStats stats() const;
 
+  struct State;                // rollout/store/state.h
+
  private:
-  struct State;
+  friend struct StoreAccess;
   explicit Store(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

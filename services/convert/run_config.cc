@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/hash.h"
+#include "rollout/prompt_template.h"
 
 namespace hone {
 namespace {
@@ -48,7 +49,7 @@ void CompleteShape(v1::ModelShape* shape) {
   HONE_DEFAULT_TEXT(shape, eos, "<eos>");
 }
 
-void CompleteOptimizer(v1::OptimizerConfig* optimizer, bool pretraining) {
+void CompleteOptimizer(v1::OptimizerConfig* optimizer, bool pretraining, int64_t updates) {
   HONE_DEFAULT(optimizer, learning_rate, pretraining ? 2e-3 : 3e-4);
   HONE_DEFAULT(optimizer, beta1, 0.9);
   HONE_DEFAULT(optimizer, beta2, pretraining ? 0.95 : 0.999);
@@ -56,8 +57,8 @@ void CompleteOptimizer(v1::OptimizerConfig* optimizer, bool pretraining) {
   HONE_DEFAULT(optimizer, weight_decay, 0.0);
   HONE_DEFAULT(optimizer, max_grad_norm, 1.0);
   HONE_DEFAULT_TEXT(optimizer, schedule, pretraining ? "cosine" : "constant");
-  HONE_DEFAULT(optimizer, warmup_updates, pretraining ? 100 : 0);
-  HONE_DEFAULT(optimizer, min_ratio, 0.1);
+  HONE_DEFAULT(optimizer, warmup_updates, pretraining ? std::min<int64_t>(100, updates / 10) : 0);
+  if (optimizer->schedule() != "constant") HONE_DEFAULT(optimizer, min_ratio, 0.1);
 }
 
 // The published settings; docs/losses.md shows the table with sources.
@@ -93,7 +94,7 @@ void ApplyPreset(v1::RunConfig& config) {
 }
 
 void CompleteLearner(v1::LearnerConfig* learner) {
-  CompleteOptimizer(learner->mutable_optimizer(), false);
+  CompleteOptimizer(learner->mutable_optimizer(), false, 0);
   HONE_DEFAULT(learner, iterations, 100);
   HONE_DEFAULT_TEXT(learner, advantage, "grpo");
   HONE_DEFAULT_TEXT(learner, loss, "ppo_clip");
@@ -129,8 +130,7 @@ void CompleteRewards(v1::RunConfig& config) {
     HONE_DEFAULT(&part, weight, 1.0);
     if (!part.gate().empty()) HONE_DEFAULT(&part, gate_min, 1.0);
     if (part.name() == "format" && part.rule().empty()) {
-      part.set_rule(config.tasks().prompt_template() == "tiny_zero" ? "strict_prefilled"
-                                                                    : "strict");
+      part.set_rule(PrefillsThink(config.tasks().prompt_template()) ? "strict_prefilled" : "strict");
     }
     if (part.name() == "overlong") {
       HONE_DEFAULT(&part, max_tokens, config.rollout().max_tokens());
@@ -165,7 +165,7 @@ void CompletePretrain(v1::RunConfig& config) {
   HONE_DEFAULT(pretrain, batch, 64);
   HONE_DEFAULT(pretrain, balance_loss, 1e-3);
   HONE_DEFAULT(pretrain, router_bias_update, 1e-3);
-  CompleteOptimizer(pretrain->mutable_optimizer(), true);
+  CompleteOptimizer(pretrain->mutable_optimizer(), true, pretrain->steps());
   for (v1::DocumentSourceConfig& source : *pretrain->mutable_documents()) {
     HONE_DEFAULT(&source, weight, 1.0);
   }
@@ -214,7 +214,9 @@ void CompleteRunConfig(v1::RunConfig& config) {
     for (const v1::TaskSourceConfig& source : config.tasks().sources()) {
       v1::TaskSourceConfig* held = evaluation->add_sources();
       *held = source;
-      (*held->mutable_options())["split"] = "heldout";
+      if (source.path().empty() || config.tasks().heldout_share() > 0) {
+        (*held->mutable_options())["split"] = "heldout";
+      }
     }
   }
   CompleteSources(evaluation->mutable_sources());
@@ -314,6 +316,18 @@ LossSpec LossOf(const v1::LearnerConfig& learner, int32_t max_tokens) {
     if (learner.dual_clip() != 0) loss.parameters["dual_clip"] = learner.dual_clip();
   }
   return loss;
+}
+
+ScheduleOptions ScheduleOf(const v1::OptimizerConfig& optimizer, int64_t total_updates) {
+  ScheduleOptions schedule;
+  schedule.kind = ScheduleKindFromName(optimizer.schedule()).value_or(ScheduleKind::kConstant);
+  schedule.peak = optimizer.learning_rate();
+  schedule.warmup_updates = optimizer.warmup_updates();
+  if (schedule.kind != ScheduleKind::kConstant) {
+    schedule.total_updates = total_updates;
+    schedule.min_ratio = optimizer.min_ratio();
+  }
+  return schedule;
 }
 
 AdamWParams AdamWOf(const v1::OptimizerConfig& optimizer, double learning_rate) {

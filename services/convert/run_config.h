@@ -15,7 +15,6 @@
 #include "policy/learner.h"
 #include "policy/model/config.h"
 #include "policy/train/schedule.h"
-#include "rollout/mixture.h"
 #include "rollout/rollout_worker.h"
 
 namespace hone {

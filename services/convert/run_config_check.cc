@@ -42,7 +42,8 @@ class Checker {
   absl::Status status_;
 };
 
-void CheckOptimizer(Checker& check, absl::string_view where, const v1::OptimizerConfig& o) {
+void CheckOptimizer(Checker& check, absl::string_view where, const v1::OptimizerConfig& o,
+                    int64_t updates) {
   check.Positive(absl::StrCat(where, ".learning_rate"), o.learning_rate(), 1.0);
   check.InRange(absl::StrCat(where, ".beta1"), o.beta1(), 0, 0.999999);
   check.InRange(absl::StrCat(where, ".beta2"), o.beta2(), 0, 0.999999999);
@@ -53,6 +54,13 @@ void CheckOptimizer(Checker& check, absl::string_view where, const v1::Optimizer
   check.InRange(absl::StrCat(where, ".warmup_updates"), static_cast<double>(o.warmup_updates()), 0,
                 1e9);
   check.InRange(absl::StrCat(where, ".min_ratio"), o.min_ratio(), 0, 1);
+  if (o.schedule() == "constant" && o.has_min_ratio()) {
+    check.Fail(absl::StrCat(where, ".min_ratio does not apply to a constant schedule"));
+  }
+  if (o.schedule() != "constant" && updates <= o.warmup_updates()) {
+    check.Fail(absl::StrCat(where, ".warmup_updates: ", o.warmup_updates(), " of ", updates,
+                            " updates; the ", o.schedule(), " schedule needs some after it"));
+  }
 }
 
 void CheckSources(Checker& check, absl::string_view where,
@@ -70,10 +78,6 @@ void CheckSources(Checker& check, absl::string_view where,
     }
     if (source.path().empty() && source.map_size() > 0) {
       check.Fail(absl::StrCat(at, ".map: it is a file's; a generator has `options`"));
-    }
-    const bool band = source.has_pass_rate_min() || source.has_pass_rate_max();
-    if (band == source.pass_rate_file().empty()) {
-      check.Fail(absl::StrCat(at, ": pass_rate_file and a pass-rate band go together"));
     }
   }
 }
@@ -119,7 +123,9 @@ void CheckPretrain(Checker& check, const v1::RunConfig& config) {
   check.InRange("pretrain.batch", pretrain.batch(), 1, 65536);
   check.InRange("pretrain.balance_loss", pretrain.balance_loss(), 0, 10);
   check.InRange("pretrain.router_bias_update", pretrain.router_bias_update(), 0, 1);
-  CheckOptimizer(check, "pretrain.optimizer", pretrain.optimizer());
+  if (pretrain.steps() > 0) {
+    CheckOptimizer(check, "pretrain.optimizer", pretrain.optimizer(), pretrain.steps());
+  }
   if (pretrain.steps() > 0 && pretrain.documents_size() == 0) {
     check.Fail("pretrain.documents: name what to pretrain on, or set policy.model_dir");
   }
@@ -148,6 +154,10 @@ void CheckRollout(Checker& check, const v1::RunConfig& config) {
   check.OneOf("tasks.prompt_template", config.tasks().prompt_template(),
               {"plain", "r1_zero", "tiny_zero", "r1_chat"});
   check.InRange("tasks.heldout_share", config.tasks().heldout_share(), 0, 0.9);
+  const v1::TasksConfig& tasks = config.tasks();
+  if ((tasks.has_pass_rate_min() || tasks.has_pass_rate_max()) == tasks.pass_rate_file().empty()) {
+    check.Fail("tasks: pass_rate_file and a pass-rate band go together");
+  }
   if (config.tasks().sources_size() == 0) check.Fail("tasks.sources: name what to learn on");
   check.InRange("rewards.verify_attempts", config.rewards().verify_attempts(), 1, 100);
   check.Positive("rewards.verify_deadline_s", config.rewards().verify_deadline_s(), 86400);
@@ -156,7 +166,8 @@ void CheckRollout(Checker& check, const v1::RunConfig& config) {
 
 void CheckLearner(Checker& check, const v1::LearnerConfig& learner) {
   check.OneOf("learner.preset", learner.preset(), {"grpo", "r1zero", "drgrpo", "dapo"});
-  CheckOptimizer(check, "learner.optimizer", learner.optimizer());
+  CheckOptimizer(check, "learner.optimizer", learner.optimizer(),
+                 learner.iterations() * learner.epochs() * learner.minibatches());
   check.InRange("learner.iterations", static_cast<double>(learner.iterations()), 1, 1e9);
   check.OneOf("learner.advantage", learner.advantage(), {"grpo", "drgrpo", "rloo", "opo"});
   check.OneOf("learner.loss", learner.loss(), {"ppo_clip", "cispo", "reinforce"});

@@ -2,6 +2,7 @@
 #include "services/trainer/run_directory.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
@@ -145,6 +147,27 @@ absl::Status WriteFileAtomically(const std::string& path, const std::string& tex
   }
   return SyncFolder(fs::path(path).parent_path().empty() ? "."
                                                          : fs::path(path).parent_path().string());
+}
+
+absl::StatusOr<std::string> MakeTemporaryDirectory(const std::string& parent,
+                                                   const std::string& name) {
+  std::error_code error;
+  const std::string prefix = name + ".tmp-";
+  for (const auto& entry : fs::directory_iterator(parent, error)) {
+    const std::string other = entry.path().filename().string();
+    int pid = 0;
+    if (other.rfind(prefix, 0) != 0 || !absl::SimpleAtoi(other.substr(prefix.size()), &pid)) {
+      continue;
+    }
+    if (kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(entry.path(), error);
+  }
+  const std::string path = absl::StrCat(parent, "/", prefix, getpid());
+  fs::remove_all(path, error);
+  fs::create_directories(path, error);
+  if (error) {
+    return absl::FailedPreconditionError(absl::StrCat("cannot make ", path, ": ", error.message()));
+  }
+  return path;
 }
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path, size_t limit_bytes) {

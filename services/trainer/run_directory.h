@@ -39,6 +39,9 @@ class RunDirectory {
 
 // Whole or not at all: temporary file, fsync, rename, fsync of the folder.
 absl::Status WriteFileAtomically(const std::string& path, const std::string& text);
+// An empty folder PARENT/NAME.tmp-PID; leftovers of dead processes of that name are removed.
+absl::StatusOr<std::string> MakeTemporaryDirectory(const std::string& parent,
+                                                   const std::string& name);
 // NOT_FOUND; RESOURCE_EXHAUSTED past limit_bytes.
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path,
                                           size_t limit_bytes = size_t{64} << 20);

@@ -3,8 +3,8 @@
 // A policy without a model: a table of bigram logits, made of hashes. It keeps every promise of
 // generator.h and learner.h (deterministic by key, scores equal behaviour logprobs to the last
 // bit, idempotent steps) and really learns: a positive advantage makes a token likelier after its
-// predecessor. Header-only and without weights on disk formats, so that rollout and services can
-// test themselves in microseconds. Links against hone_types alone.
+// predecessor. Header-only, so that rollout and services can test themselves in microseconds.
+// Links against hone_types alone.
 //
 //   FakePolicy policy({.vocabulary = 16, .context_tokens = 64});
 //   policy.OnGenerate([](int call) { return call == 2 ? absl::UnavailableError("gone") : ok; });
@@ -20,10 +20,7 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
-#include <limits>
 #include <mutex>
-#include <numeric>
-#include <set>
 #include <shared_mutex>
 #include <string>
 #include <utility>
@@ -34,6 +31,8 @@
 #include "policy/generator.h"
 #include "policy/hash.h"
 #include "policy/learner.h"
+#include "tests/policy/bigram.h"
+#include "tests/policy/fake_checks.h"
 
 namespace hone {
 
@@ -48,7 +47,7 @@ class FakePolicy : public Generator, public Learner {
  public:
   explicit FakePolicy(FakePolicyOptions options = {}) : options_(std::move(options)) {
     table_.resize(Cells());
-    for (size_t i = 0; i < table_.size(); ++i) table_[i] = 2 * Uniform(options_.seed, i, 0) - 1;
+    for (size_t i = 0; i < table_.size(); ++i) table_[i] = 2 * HashUniform(options_.seed, i, 0) - 1;
     gradient_.assign(Cells(), 0.0);
   }
 
@@ -91,15 +90,16 @@ class FakePolicy : public Generator, public Learner {
       return absl::FailedPreconditionError("no reference policy is kept");
     }
     const absl::Status sampling =
-        CheckSampling({request.temperature, request.top_p, request.top_k, 1});
+        CheckFakeSampling({request.temperature, request.top_p, request.top_k, 1});
     if (!sampling.ok()) return sampling;
     ScoreResult result;
     result.version = version_;
     for (const std::vector<TokenId>& tokens : request.sequences) {
       const absl::Status status = CheckTokens(tokens);
       if (!status.ok()) return status;
-      Scored scored = ScoreTokens(request.reference ? reference_ : table_, tokens,
-                                  {request.temperature, request.top_p, request.top_k, 1});
+      BigramScores scored = ScoreBigrams(request.reference ? reference_ : table_,
+                                         options_.vocabulary, tokens,
+                                         {request.temperature, request.top_p, request.top_k, 1});
       result.logprobs.push_back(std::move(scored.logprobs));
       result.entropy.push_back(std::move(scored.entropy));
       result.argmax.push_back(std::move(scored.argmax));
@@ -130,20 +130,24 @@ class FakePolicy : public Generator, public Learner {
     for (const TrainSequence& sequence : request.sequences) {
       for (size_t t = 1; t < sequence.tokens.size(); ++t) tokens += sequence.loss_mask[t];
     }
+    if (tokens == 0) return absl::InvalidArgumentError("no sequence has a token to learn from");
+    const double trained = tokens;
     if (request.total_loss_tokens > 0) tokens = request.total_loss_tokens;
     ForwardBackwardResult result;
     double loss = 0;
     const SamplingParams sampling = {request.temperature, request.top_p, request.top_k, 1};
     for (const TrainSequence& sequence : request.sequences) {
-      Scored scored = ScoreTokens(table_, sequence.tokens, sampling);
+      BigramScores scored =
+          ScoreBigrams(table_, options_.vocabulary, sequence.tokens, sampling);
       for (size_t t = 1; t < sequence.tokens.size(); ++t) {
-        const double share = sequence.loss_mask[t] * sequence.weight / std::max(tokens, 1.0);
+        const double share = sequence.loss_mask[t] * sequence.weight / tokens;
         double d = -share;
         if (request.loss.name == "custom") d = sequence.d_logprobs[t];
         else if (request.loss.name != "cross_entropy") d = -sequence.advantages[t] * share;
         loss += d * scored.logprobs[t];
         if (d == 0 || request.forward_only) continue;
-        const std::vector<float> p = Distribution(table_, sequence.tokens[t - 1], sampling);
+        const std::vector<float> p =
+            BigramDistribution(table_, options_.vocabulary, sequence.tokens[t - 1], sampling);
         for (int32_t w = 0; w < options_.vocabulary; ++w) {
           gradient_[Cell(sequence.tokens[t - 1], w)] +=
               d * ((w == sequence.tokens[t] ? 1.0 : 0.0) - p[static_cast<size_t>(w)]);
@@ -157,18 +161,21 @@ class FakePolicy : public Generator, public Learner {
       next_index_ += static_cast<int64_t>(request.sequences.size());
     }
     result.metrics["loss"] = loss;
+    result.metrics["tokens/trained"] = trained;
     return result;
   }
 
   absl::StatusOr<OptimStepResult> OptimStep(const OptimStepRequest& request) override {
     std::unique_lock<std::shared_mutex> lock(mutex_);
+    if (request.update_id.empty()) return absl::InvalidArgumentError("update_id is empty");
     for (const auto& [id, recorded] : recorded_) {
-      if (!request.update_id.empty() && id == request.update_id) return recorded;
+      if (id == request.update_id) return recorded;
     }
     if (request.expected_version != version_) {
       return absl::FailedPreconditionError(absl::StrCat(
           "the policy is at version ", version_, ", not ", request.expected_version));
     }
+    if (next_index_ == 0) return absl::FailedPreconditionError("no gradient is pending");
     double squares = 0;
     for (double g : gradient_) squares += g * g;
     OptimStepResult result;
@@ -243,22 +250,6 @@ class FakePolicy : public Generator, public Learner {
   }
 
  private:
-  struct Scored {
-    std::vector<float> logprobs;
-    std::vector<float> entropy;
-    std::vector<TokenId> argmax;
-  };
-
-  static uint64_t Mix(uint64_t x) {
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-  }
-  static double Uniform(uint64_t a, uint64_t b, uint64_t c) {
-    const uint64_t mixed = Mix(Mix(Mix(a + 0x9E3779B97F4A7C15u) + b) + c);
-    return static_cast<double>(mixed >> 11) * 0x1p-53;
-  }
-
   size_t Cells() const {
     return static_cast<size_t>(options_.vocabulary) * static_cast<size_t>(options_.vocabulary);
   }
@@ -276,72 +267,16 @@ class FakePolicy : public Generator, public Learner {
     next_index_ = 0;
   }
 
-  // Probabilities after `previous`, [W]; zero outside the kept set.
-  std::vector<float> Distribution(const std::vector<double>& table, TokenId previous,
-                                  const SamplingParams& sampling) const {
-    const size_t w = static_cast<size_t>(options_.vocabulary);
-    const bool greedy = sampling.temperature == 0;
-    std::vector<double> z(w);
-    for (size_t i = 0; i < w; ++i) {
-      z[i] = table[Cell(previous, static_cast<TokenId>(i))] / (greedy ? 1 : sampling.temperature);
-    }
-    std::vector<size_t> order(w);
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return z[a] > z[b]; });
-    size_t kept = w;
-    if (!greedy && sampling.top_k > 0) kept = std::min(kept, static_cast<size_t>(sampling.top_k));
-    std::vector<double> p(w, 0.0);
-    double total = 0;
-    for (size_t i = 0; i < kept; ++i) total += p[order[i]] = std::exp(z[order[i]] - z[order[0]]);
-    double running = 0;
-    double kept_total = 0;
-    for (size_t i = 0; i < kept; ++i) {
-      const bool inside = i == 0 || greedy || running < sampling.top_p * total;
-      running += p[order[i]];
-      if (!inside) p[order[i]] = 0;
-      kept_total += p[order[i]];
-    }
-    std::vector<float> out(w);
-    for (size_t i = 0; i < w; ++i) out[i] = static_cast<float>(p[i] / kept_total);
-    return out;
-  }
-
-  static float Entropy(const std::vector<float>& p) {
-    double sum = 0;
-    for (float x : p) sum -= x > 0 ? x * std::log(static_cast<double>(x)) : 0.0;
-    return static_cast<float>(sum);
-  }
-
-  Scored ScoreTokens(const std::vector<double>& table, const std::vector<TokenId>& tokens,
-                     const SamplingParams& sampling) const {
-    Scored out;
-    for (size_t t = 0; t < tokens.size(); ++t) {
-      const float nan = std::numeric_limits<float>::quiet_NaN();
-      if (t == 0) {
-        out.logprobs.push_back(nan);
-        out.entropy.push_back(nan);
-        out.argmax.push_back(-1);
-        continue;
-      }
-      const std::vector<float> p = Distribution(table, tokens[t - 1], sampling);
-      out.logprobs.push_back(std::log(p[static_cast<size_t>(tokens[t])]));
-      out.entropy.push_back(Entropy(p));
-      out.argmax.push_back(
-          static_cast<TokenId>(std::max_element(p.begin(), p.end()) - p.begin()));
-    }
-    return out;
-  }
-
   TokenId Draw(const std::vector<float>& p, const GenerateRequest& request, int32_t sample,
                size_t position) const {
     if (request.sampling.temperature == 0) {
       return static_cast<TokenId>(std::max_element(p.begin(), p.end()) - p.begin());
     }
     const SampleKey& key = request.key;
-    uint64_t mixed = Mix(key.run_seed + static_cast<uint64_t>(key.purpose) * 0x632BE59BD9B4E019u);
-    mixed = Mix(mixed + key.group_ordinal);
-    mixed = Mix(mixed + (static_cast<uint64_t>(key.attempt) << 32) + key.turn);
-    const double u = Uniform(mixed, key.sample + static_cast<uint64_t>(sample), position);
+    uint64_t mixed = HashMix(key.run_seed + static_cast<uint64_t>(key.purpose) * 0x632BE59BD9B4E019u);
+    mixed = HashMix(mixed + key.group_ordinal);
+    mixed = HashMix(mixed + (static_cast<uint64_t>(key.attempt) << 32) + key.turn);
+    const double u = HashUniform(mixed, key.sample + static_cast<uint64_t>(sample), position);
     double running = 0;
     TokenId last = 0;
     for (size_t i = 0; i < p.size(); ++i) {
@@ -365,11 +300,12 @@ class FakePolicy : public Generator, public Learner {
         break;
       }
       const size_t position = request.prompt.size() + chunk.tokens.size();
-      const std::vector<float> p = Distribution(table_, previous, request.sampling);
+      const std::vector<float> p =
+          BigramDistribution(table_, options_.vocabulary, previous, request.sampling);
       previous = Draw(p, request, sample, position);
       chunk.tokens.push_back(previous);
       chunk.logprobs.push_back(std::log(p[static_cast<size_t>(previous)]));
-      chunk.entropy.push_back(Entropy(p));
+      chunk.entropy.push_back(BigramEntropy(p));
       if (std::count(request.stop_tokens.begin(), request.stop_tokens.end(), previous) > 0) {
         chunk.stop_reason = StopReason::kStopToken;
       } else if (static_cast<int32_t>(chunk.tokens.size()) >= request.sampling.max_tokens) {
@@ -396,15 +332,6 @@ class FakePolicy : public Generator, public Learner {
     return absl::OkStatus();
   }
 
-  static absl::Status CheckSampling(const SamplingParams& sampling) {
-    if (!(sampling.temperature >= 0) || !std::isfinite(sampling.temperature) ||
-        !(sampling.top_p > 0 && sampling.top_p <= 1) || sampling.top_k < 0 ||
-        sampling.max_tokens < 1) {
-      return absl::InvalidArgumentError("temperature, top_p, top_k or max_tokens is out of range");
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status Check(const GenerateRequest& request) const {
     if (!request.adapter_id.empty() || request.top_logprobs > 0 || request.allow_switch ||
         !request.prefix_handle.empty()) {
@@ -415,7 +342,7 @@ class FakePolicy : public Generator, public Learner {
           "the policy is at version ", version_, ", not ", *request.required_version));
     }
     if (request.n < 1) return absl::InvalidArgumentError("n must be at least 1");
-    absl::Status status = CheckSampling(request.sampling);
+    absl::Status status = CheckFakeSampling(request.sampling);
     if (!status.ok()) return status;
     status = CheckTokens(request.prompt);
     if (!status.ok()) return status;
@@ -425,30 +352,8 @@ class FakePolicy : public Generator, public Learner {
     return absl::OkStatus();
   }
 
-  absl::Status CheckLoss(const LossSpec& loss) const {
-    static const std::set<std::string> names = {"ppo_clip", "reinforce", "cispo", "cross_entropy",
-                                                "custom"};
-    static const std::set<std::string> known = {
-        "clip_low", "clip_high", "dual_clip", "kl_coefficient", "entropy_coefficient",
-        "max_tokens", "behaviour_weight_cap", "aggregation", "kl", "ratio"};
-    if (names.count(loss.name) == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("unknown loss '", loss.name, "'"));
-    }
-    for (const auto& [name, value] : loss.parameters) {
-      if (known.count(name) == 0) {
-        return absl::InvalidArgumentError(absl::StrCat("unknown parameter '", name, "'"));
-      }
-    }
-    for (const auto& [name, value] : loss.options) {
-      if (known.count(name) == 0) {
-        return absl::InvalidArgumentError(absl::StrCat("unknown option '", name, "'"));
-      }
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status Check(const ForwardBackwardRequest& request) const {
-    absl::Status status = CheckLoss(request.loss);
+    absl::Status status = CheckFakeLoss(request.loss);
     if (!status.ok()) return status;
     if (!request.forward_only && request.first_index != next_index_) {
       return absl::FailedPreconditionError(absl::StrCat("first_index is ", request.first_index,

@@ -34,8 +34,8 @@ struct FakeAct {
   enum class Kind { kAnswer, kOutage, kSkip, kFail, kHang, kTooFew, kTooMany, kNothingSaid };
 
   Kind kind = Kind::kAnswer;
-  absl::Status status;                                  // kFail
-  absl::Duration hang = absl::ZeroDuration();           // kHang
+  absl::Status status;                         // kFail
+  absl::Duration hang = absl::ZeroDuration();  // kHang
 
   static FakeAct Answer() { return {}; }
   // Every item comes back as Outcome::kOutage.

@@ -26,8 +26,8 @@ struct Anchor {
   bool starts_line;
 };
 constexpr Anchor kAnchors[] = {
-    {"answer is", false},    {"answer:", false}, {"answer: ", false},
-    {"final answer", false}, {"####", false},    {"a:", true},
+    {"answer is", false}, {"answer:", false}, {"final answer", false},
+    {"####", false},      {"a:", true},
 };
 
 struct Box {
@@ -49,8 +49,9 @@ std::vector<Box> FindBoxes(absl::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\') {
       const absl::string_view rest = text.substr(i);
-      const size_t name = absl::StartsWith(rest, "\\boxed") ? 6
-                          : absl::StartsWith(rest, "\\fbox") ? 5 : 0;
+      const size_t name = absl::StartsWith(rest, "\\boxed")  ? 6
+                          : absl::StartsWith(rest, "\\fbox") ? 5
+                                                             : 0;
       if (name != 0 && rest.size() > name && rest[name] == '{') {
         open.push_back({i, i + name + 1, false});
         i += name;
@@ -81,7 +82,8 @@ bool IsJoint(absl::string_view between) {
     if (absl::ascii_isalpha(static_cast<unsigned char>(c))) words.push_back(absl::ascii_tolower(c));
     if (absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '=' || c == '\n') return false;
   }
-  return words.empty() || words == "or" || words == "and" || words == "ormaybe";
+  return words.empty() || words == "or" || words == "and" || words == "textor" ||
+         words == "textand";
 }
 
 // The last box, or all the boxes joined to it (any_distance: all boxes there are) when they
@@ -104,19 +106,16 @@ absl::string_view LastBoxed(absl::string_view text, bool any_distance) {
 // The last body between tags that is not blank; a tag opened twice counts from the second.
 absl::string_view LastAnswerTag(absl::string_view region) {
   absl::string_view found;
+  size_t floor = 0;  // past the closing tag before
   size_t at = 0;
-  while ((at = region.find(kAnswerClose, at)) != absl::string_view::npos) {
-    // The nearest opening tag before this closing one, not reaching past the closing one before.
-    const size_t closed = region.substr(0, at).rfind(kAnswerClose);
-    const size_t floor =
-        closed == absl::string_view::npos ? 0 : closed + kAnswerClose.size();
+  while ((at = region.find(kAnswerClose, floor)) != absl::string_view::npos) {
     const absl::string_view between = region.substr(floor, at - floor);
     const size_t open = between.rfind(kAnswerOpen);
     if (open != absl::string_view::npos) {
       const absl::string_view body = between.substr(open + kAnswerOpen.size());
       if (!IsBlank(body)) found = absl::StripAsciiWhitespace(body);
     }
-    at += kAnswerClose.size();
+    floor = at + kAnswerClose.size();
   }
   return found;
 }
@@ -180,7 +179,7 @@ absl::string_view AnswerRegion(absl::string_view completion, bool prefilled_thin
   const size_t open = region.find(kThinkOpen);
   region = region.substr(0, open);
   if (!IsBlank(region)) return absl::StripAsciiWhitespace(region);
-  *why = close != absl::string_view::npos ? "nothing follows the last </think>"
+  *why = close != absl::string_view::npos  ? "nothing follows the last </think>"
          : open != absl::string_view::npos ? "the reasoning never ends: there is no </think>"
                                            : "the completion is blank";
   return {};
@@ -201,29 +200,29 @@ ExtractedAnswer ExtractAnswer(absl::string_view completion, ExtractMode mode,
       out.why = "the answer is blank";
       return out;
     }
-    return {AnswerSource::kBare, absl::StripAsciiWhitespace(completion), ""};
+    const absl::string_view all = absl::StripAsciiWhitespace(completion);
+    return {AnswerSource::kBare, all, all, ""};
   }
   const absl::string_view region = AnswerRegion(completion, prefilled_think, &out.why);
   if (region.empty()) return out;
   const absl::string_view tagged = LastAnswerTag(region);
   if (!tagged.empty()) {
     const absl::string_view boxed = LastBoxed(tagged, /*any_distance=*/true);
-    return {AnswerSource::kAnswerTag, boxed.empty() ? tagged : boxed, ""};
+    return {AnswerSource::kAnswerTag, boxed.empty() ? tagged : boxed, region, ""};
   }
   if (mode == ExtractMode::kStrict) {
     out.why = "no <answer>..</answer> with something in it after the reasoning";
     return out;
   }
   const absl::string_view boxed = LastBoxed(region, /*any_distance=*/false);
-  if (!boxed.empty()) return {AnswerSource::kBoxed, boxed, ""};
+  if (!boxed.empty()) return {AnswerSource::kBoxed, boxed, region, ""};
   const absl::string_view anchored = LastAnchored(region);
-  if (!anchored.empty()) return {AnswerSource::kAnchor, anchored, ""};
-  return {AnswerSource::kRegion, region, ""};
+  if (!anchored.empty()) return {AnswerSource::kAnchor, anchored, region, ""};
+  return {AnswerSource::kRegion, region, region, ""};
 }
 
 bool HasPrefilledThink(const Question& question) {
-  for (auto segment = question.segments.rbegin(); segment != question.segments.rend();
-       ++segment) {
+  for (auto segment = question.segments.rbegin(); segment != question.segments.rend(); ++segment) {
     if (segment->kind != "prompt") continue;
     return absl::EndsWith(absl::StripAsciiWhitespace(segment->text), kThinkOpen);
   }

@@ -32,8 +32,9 @@ enum class AnswerSource {
 
 struct ExtractedAnswer {
   AnswerSource source = AnswerSource::kNone;
-  absl::string_view text;  // without whitespace at its ends; not empty unless kNone
-  std::string why;         // kNone: a sentence
+  absl::string_view text;    // without whitespace at its ends; not empty unless kNone
+  absl::string_view region;  // where it was found: what follows the reasoning
+  std::string why;           // kNone: a sentence
 };
 
 // bare wins over lenient; neither: strict.
@@ -42,8 +43,7 @@ ExtractMode ModeOf(const Question& question);
 // prefilled_think: the prompt ended in <think>, so the completion starts inside the reasoning.
 // In an answer tag \boxed{X} means X; several different boxes in one tag stay as they are written
 // (an answer that names two candidates is neither of them).
-ExtractedAnswer ExtractAnswer(absl::string_view completion, ExtractMode mode,
-                              bool prefilled_think);
+ExtractedAnswer ExtractAnswer(absl::string_view completion, ExtractMode mode, bool prefilled_think);
 // Does the question's last prompt segment end in <think>?
 bool HasPrefilledThink(const Question& question);
 

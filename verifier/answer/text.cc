@@ -37,8 +37,8 @@ bool IsInvisible(uint32_t code) {
   if (code < 0x80) return code == ' ' || (code >= '\t' && code <= '\r') || code == 0;
   return code == 0x85 || code == 0xA0 || code == 0xAD || code == 0x1680 || code == 0x180E ||
          (code >= 0x2000 && code <= 0x200F) || (code >= 0x2028 && code <= 0x202F) ||
-         (code >= 0x205F && code <= 0x2064) || code == 0x2800 || code == 0x3000 ||
-         code == 0x3164 || code == 0xFEFF;
+         (code >= 0x205F && code <= 0x2064) || code == 0x2800 || code == 0x3000 || code == 0x3164 ||
+         code == 0xFEFF;
 }
 
 // One layer off, when text both starts and ends with it.

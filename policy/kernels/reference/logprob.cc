@@ -29,9 +29,9 @@ struct Row {
   // Kept: z > last_z, or z == last_z and id <= last_id.
   Real last_z = 0;
   int64_t last_id = 0;
-  Real largest = 0;      // the largest z
-  int64_t argmax = 0;    // the lowest id of the largest logit
-  Real total = 0;        // sum_kept exp(z - largest)
+  Real largest = 0;    // the largest z
+  int64_t argmax = 0;  // the lowest id of the largest logit
+  Real total = 0;      // sum_kept exp(z - largest)
   Real entropy = 0;
 
   Real Z(int64_t i) const { return logits[i] / temperature; }

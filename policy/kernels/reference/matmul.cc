@@ -9,7 +9,9 @@
 
 namespace hone::kernels::reference {
 
-int64_t PackedSize(int64_t out, int64_t in) { return (out * in + 15) / 16 * 16; }
+int64_t PackedSize(int64_t out, int64_t in) {
+  return (out * in + 15) / 16 * 16;
+}
 
 template <typename Real>
 void Pack(Stream*, const PackArgs<Real>& args) {

@@ -121,8 +121,8 @@ void MlaAttentionBackward(Stream*, const MlaAttentionBackwardArgs<Real>& args) {
         const Real* rope = args.rope.Rows(base + t, 1).data;
         Real* d_latent = args.d_latent.Rows(base + t, 1).data;
         Real* d_rope = args.d_rope.Rows(base + t, 1).data;
-        const Real score = args.scale * (Dot(q_latent, latent, latent_width) +
-                                         Dot(q_rope, rope, rope_width));
+        const Real score =
+            args.scale * (Dot(q_latent, latent, latent_width) + Dot(q_rope, rope, rope_width));
         const Real p = Exp(score - lse);
         const Real ds = p * (Dot(d_out, latent, latent_width) - delta) * args.scale;
         for (int64_t r = 0; r < latent_width; ++r) {

@@ -55,7 +55,8 @@ void GroupedMatmul(Stream* stream, const GroupedMatmulArgs<Real>& args) {
     assert(count >= 0 && first + count <= args.x.shape[0]);
     Matmul<Real>(stream, {args.x.Rows(first, count),
                           {args.packed + e * args.packed_stride, args.out, args.in},
-                          args.y.Rows(first, count), false});
+                          args.y.Rows(first, count),
+                          false});
   }
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/kernels/moe_router.h"
 
-#include <algorithm>
 #include <cassert>
 
+#include "policy/kernels/choose_experts.h"
 #include "policy/kernels/reference/reference.h"
 #include "policy/kernels/scalar_math.h"
 #include "policy/kernels/scratch.h"
@@ -32,58 +32,24 @@ void Scores(RouterKind kind, const Real* z, int64_t experts, Real* s) {
   for (int64_t e = 0; e < experts; ++e) s[e] = s[e] / total;
 }
 
-// allowed[e] of the best `count` of n by (score descending, index ascending) becomes `mark`;
-// candidates are those whose mark is 0 before.
-template <typename Real>
-void MarkBest(const Real* score, int64_t n, int64_t count, int8_t* marks) {
-  for (int64_t pick = 0; pick < count; ++pick) {
-    int64_t best = -1;
-    for (int64_t i = 0; i < n; ++i) {
-      if (marks[i] == 0 && (best < 0 || score[i] > score[best])) best = i;
-    }
-    assert(best >= 0);
-    marks[best] = 1;
-  }
-}
-
-template <typename Real>
-Real GroupScore(RouterKind kind, const Real* choice, int64_t size) {
-  Real first = choice[0], second = choice[0];
-  for (int64_t i = 1; i < size; ++i) {
-    if (i == 1 || choice[i] > second) second = choice[i];
-    if (second > first) std::swap(first, second);
-  }
-  if (kind == RouterKind::kSoftmax || size == 1) return first;
-  return first + second;
-}
-
-// Marks the experts the router chooses with 1. group_scores: [groups], group_marks: [groups].
-template <typename Real>
-void Choose(const RouterConfig& config, const Real* choice, Real* group_scores,
-            int8_t* group_marks, int8_t* marks) {
-  const int64_t size = config.experts / config.groups;
-  for (int64_t g = 0; g < config.groups; ++g) {
-    group_scores[g] = GroupScore(config.kind, choice + g * size, size);
-    group_marks[g] = 0;
-  }
-  MarkBest(group_scores, config.groups, config.topk_groups, group_marks);
-  for (int64_t e = 0; e < config.experts; ++e) marks[e] = group_marks[e / size] == 1 ? 0 : -1;
-  MarkBest(choice, config.experts, config.chosen, marks);
-}
-
-// Per-row scratch: three rows of Real and two of marks, E long each.
+// Per-row scratch: three rows of Real, E long each, K experts, and what ChooseExperts needs.
 template <typename Real>
 struct RowScratch {
-  Real *s, *choice, *group_scores;
-  int8_t *marks, *group_marks;
+  Real *s, *choice, *mean;
+  void* selection;
+  int32_t* chosen;
 
-  explicit RowScratch(int64_t experts) {
-    char* memory = static_cast<char*>(ThreadScratch(experts * (3 * sizeof(Real) + 2)));
-    s = reinterpret_cast<Real*>(memory);
+  explicit RowScratch(const RouterConfig& config) {
+    const size_t experts = static_cast<size_t>(config.experts);
+    const size_t selection_bytes = ChoiceScratchBytes(config) + 8;
+    char* memory =
+        static_cast<char*>(ThreadScratch(selection_bytes + experts * 3 * sizeof(Real) +
+                                         static_cast<size_t>(config.chosen) * sizeof(int32_t)));
+    selection = memory;
+    s = reinterpret_cast<Real*>(memory + selection_bytes / 8 * 8);
     choice = s + experts;
-    group_scores = choice + experts;
-    marks = reinterpret_cast<int8_t*>(group_scores + experts);
-    group_marks = marks + experts;
+    mean = choice + experts;
+    chosen = reinterpret_cast<int32_t*>(mean + experts);
   }
 };
 
@@ -94,7 +60,7 @@ void Route(Stream*, const RouteArgs<Real>& args) {
   const RouterConfig& config = args.config;
   const int64_t rows = args.logits.shape[0], chosen = config.chosen;
   Check(config, args.logits.shape[1], args.experts.shape[1]);
-  const RowScratch<Real> row(config.experts);
+  const RowScratch<Real> row(config);
   for (int64_t m = 0; m < rows; ++m) {
     Scores(config.kind, args.logits.data + m * args.logits.stride[0], config.experts, row.s);
     int32_t* experts = args.experts.data + m * args.experts.stride[0];
@@ -107,11 +73,7 @@ void Route(Stream*, const RouteArgs<Real>& args) {
       for (int64_t e = 0; e < config.experts; ++e) {
         row.choice[e] = biased ? row.s[e] + args.bias.data[e] : row.s[e];
       }
-      Choose(config, row.choice, row.group_scores, row.group_marks, row.marks);
-      int64_t k = 0;
-      for (int32_t e = 0; e < config.experts; ++e) {
-        if (row.marks[e] == 1) experts[k++] = e;
-      }
+      ChooseExperts(config, row.choice, row.selection, experts);
     }
     Real total = 0;
     for (int64_t k = 0; k < chosen; ++k) {
@@ -132,10 +94,9 @@ void RouteBackward(Stream*, const RouteBackwardArgs<Real>& args) {
   const RouterConfig& config = args.config;
   const int64_t rows = args.logits.shape[0], chosen = config.chosen;
   Check(config, args.logits.shape[1], args.experts.shape[1]);
-  const RowScratch<Real> row(config.experts);
+  const RowScratch<Real> row(config);
   const bool sigmoid = config.kind == RouterKind::kSigmoid;
-  const Real scale =
-      sigmoid || !config.normalise ? static_cast<Real>(config.scale) : Real(1);
+  const Real scale = sigmoid || !config.normalise ? static_cast<Real>(config.scale) : Real(1);
   for (int64_t m = 0; m < rows; ++m) {
     Scores(config.kind, args.logits.data + m * args.logits.stride[0], config.experts, row.s);
     const int32_t* experts = args.experts.data + m * args.experts.stride[0];
@@ -166,29 +127,27 @@ void BalanceLoss(Stream*, const BalanceLossArgs<Real>& args) {
   const RouterConfig& config = args.config;
   const int64_t sequences = args.row_base.shape[0] - 1, experts = config.experts;
   Check(config, args.logits.shape[1], args.experts.shape[1]);
-  const RowScratch<Real> row(experts);
+  const RowScratch<Real> row(config);
   const bool sigmoid = config.kind == RouterKind::kSigmoid;
-  Real* frequency = row.choice;    // f_e
-  Real* mean = row.group_scores;   // P_e
+  Real* frequency = row.choice;  // f_e
+  Real* mean = row.mean;         // P_e
+  RouterConfig unlimited = config;
+  unlimited.groups = unlimited.topk_groups = 1;
   for (int64_t b = 0; b < sequences; ++b) {
     const int64_t first = args.row_base.data[b], end = args.row_base.data[b + 1];
     const Real length = static_cast<Real>(end - first);
     for (int64_t e = 0; e < experts; ++e) frequency[e] = mean[e] = 0;
     for (int64_t m = first; m < end; ++m) {
       Scores(config.kind, args.logits.data + m * args.logits.stride[0], experts, row.s);
-      for (int64_t e = 0; e < experts; ++e) row.marks[e] = 0;
+      const int32_t* chosen = args.experts.data + m * args.experts.stride[0];
       if (sigmoid) {
-        MarkBest(row.s, experts, config.chosen, row.marks);
-      } else {
-        const int32_t* chosen = args.experts.data + m * args.experts.stride[0];
-        for (int64_t k = 0; k < config.chosen; ++k) row.marks[chosen[k]] = 1;
+        ChooseExperts(unlimited, row.s, row.selection, row.chosen);
+        chosen = row.chosen;
       }
+      for (int64_t k = 0; k < config.chosen; ++k) frequency[chosen[k]] += 1;
       Real total = sigmoid ? Real(0) : Real(1);
       for (int64_t e = 0; sigmoid && e < experts; ++e) total += row.s[e];
-      for (int64_t e = 0; e < experts; ++e) {
-        frequency[e] += static_cast<Real>(row.marks[e]);
-        mean[e] += row.s[e] / total;
-      }
+      for (int64_t e = 0; e < experts; ++e) mean[e] += row.s[e] / total;
     }
     Real loss = 0;
     for (int64_t e = 0; end > first && e < experts; ++e) {

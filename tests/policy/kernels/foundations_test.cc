@@ -39,7 +39,7 @@ TEST(ScalarMath, HandlesTheEdgesOfDouble) {
 
 TEST(ScalarMath, RoundsToBf16NearestEven) {
   EXPECT_EQ(RoundToBf16(1.0f), 1.0f);
-  EXPECT_EQ(RoundToBf16(1.0f + 0x1p-8f), 1.0f);             // a tie goes to even
+  EXPECT_EQ(RoundToBf16(1.0f + 0x1p-8f), 1.0f);  // a tie goes to even
   EXPECT_EQ(RoundToBf16(1.0f + 3 * 0x1p-8f), 1.0f + 0x1p-6f);
   EXPECT_EQ(RoundToBf16(1.0f + 0x1p-8f + 0x1p-20f), 1.0f + 0x1p-7f);
   EXPECT_EQ(RoundToBf16(INFINITY), INFINITY);

@@ -6,7 +6,9 @@
 namespace hone::kernels {
 namespace {
 
-const KernelTable<double>& Table() { return ReferenceTableDouble(); }
+const KernelTable<double>& Table() {
+  return ReferenceTableDouble();
+}
 
 TEST(EmbeddingGradient, AddsEachRowToItsToken) {
   Tensor<double, 2> table({5, 7}), out({4, 7}), d_out({4, 7}), d_table({5, 7});
@@ -114,11 +116,18 @@ TEST(SwigluGradient, MatchesFiniteDifferences) {
 struct Attention {
   static constexpr int64_t kRows = 8, kHeads = 2, kPageTokens = 2, kPages = 9;
   explicit Attention(int64_t latent_width, int64_t rope_width)
-      : q_latent({kRows, kHeads, latent_width}), q_rope({kRows, kHeads, rope_width}),
-        latent({kRows, latent_width}), rope({kRows, rope_width}),
+      : q_latent({kRows, kHeads, latent_width}),
+        q_rope({kRows, kHeads, rope_width}),
+        latent({kRows, latent_width}),
+        rope({kRows, rope_width}),
         latent_pages({kPages * kPageTokens, latent_width}),
-        rope_pages({kPages * kPageTokens, rope_width}), out({kRows, kHeads, latent_width}),
-        lse({kRows, kHeads}), sequence({kRows}), length({kRows}), base({2}), pages({2, 4}),
+        rope_pages({kPages * kPageTokens, rope_width}),
+        out({kRows, kHeads, latent_width}),
+        lse({kRows, kHeads}),
+        sequence({kRows}),
+        length({kRows}),
+        base({2}),
+        pages({2, 4}),
         slot({kRows}) {
     q_latent.Random(1);
     q_rope.Random(2);
@@ -138,8 +147,8 @@ struct Attention {
     base.at(1) = 5;
   }
   void Forward() {
-    Table().cache_append(nullptr, {latent.view(), rope.view(), slot.view(), latent_pages.view(),
-                                   rope_pages.view()});
+    Table().cache_append(
+        nullptr, {latent.view(), rope.view(), slot.view(), latent_pages.view(), rope_pages.view()});
     Table().mla_attention(nullptr, {q_latent.view(), q_rope.view(), sequence.view(), length.view(),
                                     pages.view(), latent_pages.view(), rope_pages.view(),
                                     kPageTokens, 5, 0.4, out.view(), lse.view()});
@@ -168,10 +177,10 @@ TEST(MlaAttentionGradient, MatchesFiniteDifferences) {
     };
     loss();
     Table().mla_attention_backward(
-        nullptr, {a.q_latent.view(), a.q_rope.view(), a.sequence.view(), a.length.view(),
-                  a.base.view(), a.latent.view(), a.rope.view(), 5, 0.4, a.out.view(),
-                  a.lse.view(), d_out.view(), d_q_latent.view(), d_q_rope.view(), d_latent.view(),
-                  d_rope.view()});
+        nullptr,
+        {a.q_latent.view(), a.q_rope.view(), a.sequence.view(), a.length.view(), a.base.view(),
+         a.latent.view(), a.rope.view(), 5, 0.4, a.out.view(), a.lse.view(), d_out.view(),
+         d_q_latent.view(), d_q_rope.view(), d_latent.view(), d_rope.view()});
     ExpectGradient("q_latent", a.q_latent, d_q_latent.Values(), loss);
     ExpectGradient("q_rope", a.q_rope, d_q_rope.Values(), loss);
     ExpectGradient("latent", a.latent, d_latent.Values(), loss);
@@ -202,15 +211,15 @@ TEST(RouteGradient, MatchesFiniteDifferencesWithTheSelectionHeld) {
       logits.Random(1, 2.0);
       bias.Random(2);
       d_weights.Random(3);
-      Table().route(nullptr, {config, logits.view(), bias.view(), {}, experts.view(),
-                              weights.view()});
+      Table().route(nullptr,
+                    {config, logits.view(), bias.view(), {}, experts.view(), weights.view()});
       auto loss = [&] {
         Table().route(nullptr, {config, logits.view(), bias.view(), experts.view(), again.view(),
                                 weights.view()});
         return Against(weights, d_weights);
       };
-      Table().route_backward(nullptr, {config, logits.view(), experts.view(), d_weights.view(),
-                                       d_logits.view()});
+      Table().route_backward(
+          nullptr, {config, logits.view(), experts.view(), d_weights.view(), d_logits.view()});
       ExpectGradient("logits", logits, d_logits.Values(), loss);
     }
   }
@@ -262,9 +271,12 @@ TEST(MoeGradient, OfTheWholeExpertBlockMatchesFiniteDifferences) {
   const int64_t stride_up = t.packed_size(hidden, width) + 16;
   const int64_t stride_down = t.packed_size(width, hidden) + 16;
   std::vector<double> packed_up(static_cast<size_t>(stride_up * experts), NAN);
-  std::vector<double> packed_up_back(packed_up), packed_down(packed_up), packed_down_back(packed_up);
+  std::vector<double> packed_up_back(packed_up), packed_down(packed_up),
+      packed_down_back(packed_up);
   auto pack = [&](Tensor<double, 3>& w, int64_t e, int64_t rs, int64_t cs, int64_t n, int64_t k,
-                  double* to) { t.pack(nullptr, {w.row(e), rs, cs, n, k, to}); };
+                  double* to) {
+    t.pack(nullptr, {w.row(e), rs, cs, n, k, to});
+  };
   auto loss = [&] {
     for (int64_t e = 0; e < experts; ++e) {
       pack(up, e, width, 1, hidden, width, packed_up.data() + e * stride_up);
@@ -273,8 +285,8 @@ TEST(MoeGradient, OfTheWholeExpertBlockMatchesFiniteDifferences) {
       pack(down, e, 1, hidden, hidden, width, packed_down_back.data() + e * stride_down);
     }
     t.moe_gather(nullptr, {x.view(), slot_row.view(), xg.view()});
-    t.grouped_matmul(nullptr, {xg.view(), offsets.view(), packed_up.data(), stride_up, hidden,
-                               width, h.view()});
+    t.grouped_matmul(
+        nullptr, {xg.view(), offsets.view(), packed_up.data(), stride_up, hidden, width, h.view()});
     t.grouped_matmul(nullptr, {h.view(), offsets.view(), packed_down.data(), stride_down, width,
                                hidden, y.view()});
     t.moe_combine(nullptr, {y.view(), row_slot.view(), weights.view(), out.view(), false});
@@ -309,8 +321,8 @@ TEST(LogprobGradient, OfLogprobAndEntropyMatchesFiniteDifferencesUnderEveryFilte
     double temperature, top_p;
     int32_t top_k;
   };
-  for (const Filter f : {Filter{1, 1, 0}, {0.7, 1, 0}, {1.3, 0.8, 0}, {1, 1, 5}, {0.9, 0.9, 7},
-                         {0, 0.5, 2}}) {
+  for (const Filter f :
+       {Filter{1, 1, 0}, {0.7, 1, 0}, {1.3, 0.8, 0}, {1, 1, 5}, {0.9, 0.9, 7}, {0, 0.5, 2}}) {
     const int64_t rows = 4, width = 12;
     const int32_t vocabulary = 10;
     Tensor<double, 2> logits({rows, width}), d_logits({rows, width});
@@ -327,13 +339,20 @@ TEST(LogprobGradient, OfLogprobAndEntropyMatchesFiniteDifferencesUnderEveryFilte
                               targets.view(), logprobs.view(), entropy.view(), best.view()});
     for (int64_t m = 0; m < rows; ++m) targets.at(m) = best.at(m);  // kept whatever the filter
     auto loss = [&] {
-      Table().logprob(nullptr, {logits.view(), vocabulary, f.temperature, f.top_p, f.top_k,
-                                targets.view(), logprobs.view(), entropy.view(), {}});
+      Table().logprob(nullptr, {logits.view(),
+                                vocabulary,
+                                f.temperature,
+                                f.top_p,
+                                f.top_k,
+                                targets.view(),
+                                logprobs.view(),
+                                entropy.view(),
+                                {}});
       return Against(logprobs, d_logprobs) + Against(entropy, d_entropy);
     };
-    Table().logprob_backward(nullptr, {logits.view(), vocabulary, f.temperature, f.top_p, f.top_k,
-                                       targets.view(), d_logprobs.view(), d_entropy.view(),
-                                       d_logits.view()});
+    Table().logprob_backward(
+        nullptr, {logits.view(), vocabulary, f.temperature, f.top_p, f.top_k, targets.view(),
+                  d_logprobs.view(), d_entropy.view(), d_logits.view()});
     for (int64_t m = 0; m < rows; ++m) {
       EXPECT_EQ(d_logits.row(m)[10], 0.0);
       EXPECT_EQ(d_logits.row(m)[11], 0.0);
@@ -341,9 +360,9 @@ TEST(LogprobGradient, OfLogprobAndEntropyMatchesFiniteDifferencesUnderEveryFilte
     }
     ExpectGradient("logits", logits, d_logits.Values(), loss);
     for (int64_t m = 0; m < rows; ++m) targets.at(m) = -1;
-    Table().logprob_backward(nullptr, {logits.view(), vocabulary, f.temperature, f.top_p, f.top_k,
-                                       targets.view(), d_logprobs.view(), d_entropy.view(),
-                                       d_logits.view()});
+    Table().logprob_backward(
+        nullptr, {logits.view(), vocabulary, f.temperature, f.top_p, f.top_k, targets.view(),
+                  d_logprobs.view(), d_entropy.view(), d_logits.view()});
     for (double g : d_logits.Values()) EXPECT_EQ(g, 0.0);
   }
 }

@@ -92,8 +92,11 @@ void ExpectOracle(const Backend& backend, const RouterConfig& config, bool with_
     const float fresh = 3.0f * (static_cast<float>(random.UniformInt(3)) - 1.0f);
     bias.at(e) = with_bias ? (same ? bias.at(e - 1) : fresh) : 0.0f;
   }
-  backend.table->route(nullptr, {config, logits.view(),
-                                 with_bias ? bias.view() : View<float, 1>(), {}, picked.view(),
+  backend.table->route(nullptr, {config,
+                                 logits.view(),
+                                 with_bias ? bias.view() : View<float, 1>(),
+                                 {},
+                                 picked.view(),
                                  weights.view()});
   EXPECT_TRUE(weights.GapsUntouched() && picked.GapsUntouched());
   for (int64_t m = 0; m < rows; ++m) {
@@ -105,8 +108,7 @@ void ExpectOracle(const Backend& backend, const RouterConfig& config, bool with_
     const Choice expected = Oracle(config, z, b);
     for (int64_t k = 0; k < chosen; ++k) {
       ASSERT_EQ(picked.row(m)[k], expected.experts[static_cast<size_t>(k)])
-          << backend.name << " row " << m << " experts " << experts << " groups "
-          << config.groups;
+          << backend.name << " row " << m << " experts " << experts << " groups " << config.groups;
       ASSERT_NEAR(weights.row(m)[k], expected.weights[static_cast<size_t>(k)],
                   1e-5 * (1 + expected.weights[static_cast<size_t>(k)]))
           << backend.name;
@@ -117,9 +119,15 @@ void ExpectOracle(const Backend& backend, const RouterConfig& config, bool with_
 TEST(Router, AgreesWithTheBruteForceOracleOnTiesGroupsAndBias) {
   for (const Backend& backend : Backends()) {
     for (RouterKind kind : {RouterKind::kSoftmax, RouterKind::kSigmoid}) {
-      for (const auto& [experts, chosen, groups, kept] :
-           {std::array<int32_t, 4>{1, 1, 1, 1}, {3, 2, 1, 1}, {8, 3, 4, 2}, {8, 8, 2, 2},
-            {16, 4, 4, 3}, {63, 6, 1, 1}, {64, 6, 8, 3}, {126, 5, 3, 2}, {12, 4, 12, 5}}) {
+      for (const auto& [experts, chosen, groups, kept] : {std::array<int32_t, 4>{1, 1, 1, 1},
+                                                          {3, 2, 1, 1},
+                                                          {8, 3, 4, 2},
+                                                          {8, 8, 2, 2},
+                                                          {16, 4, 4, 3},
+                                                          {63, 6, 1, 1},
+                                                          {64, 6, 8, 3},
+                                                          {126, 5, 3, 2},
+                                                          {12, 4, 12, 5}}) {
         RouterConfig config;
         config.kind = kind;
         config.experts = experts;

@@ -117,9 +117,9 @@ Drawn Draw(const Backend& backend, Tensor<float, 2>& logits, int32_t vocabulary,
 TEST(Sample, AndLogprobAgreeToTheLastBit) {
   for (const Backend& backend : Backends()) {
     for (int64_t width : {1, 3, 63, 65, 126, 517}) {
-      for (const SampleRow& how : {Rows(1, 1, 1, 0)[0], Rows(1, 0.6f, 0.9f, 0)[0],
-                                   Rows(1, 1.2f, 1, 7)[0], Rows(1, 0.8f, 0.7f, 9)[0],
-                                   Rows(1, 0, 0.5f, 3)[0]}) {
+      for (const SampleRow& how :
+           {Rows(1, 1, 1, 0)[0], Rows(1, 0.6f, 0.9f, 0)[0], Rows(1, 1.2f, 1, 7)[0],
+            Rows(1, 0.8f, 0.7f, 9)[0], Rows(1, 0, 0.5f, 3)[0]}) {
         const int64_t count = 20;
         const int32_t vocabulary = static_cast<int32_t>(width > 60 ? width - 5 : width);
         Tensor<float, 2> logits({count, width});
@@ -127,13 +127,13 @@ TEST(Sample, AndLogprobAgreeToTheLastBit) {
         for (int64_t m = 0; m < count; ++m) {
           for (int64_t i = vocabulary; i < width; ++i) logits.row(m)[i] = NAN;
         }
-        Drawn drawn = Draw(backend, logits, vocabulary,
-                           Rows(count, how.temperature, how.top_p, how.top_k));
+        Drawn drawn =
+            Draw(backend, logits, vocabulary, Rows(count, how.temperature, how.top_p, how.top_k));
         Tensor<float, 1> logprobs({count}), entropy({count});
         Tensor<int32_t, 1> argmax({count});
-        backend.table->logprob(nullptr, {logits.view(), vocabulary, how.temperature, how.top_p,
-                                         how.top_k, drawn.tokens.view(), logprobs.view(),
-                                         entropy.view(), argmax.view()});
+        backend.table->logprob(
+            nullptr, {logits.view(), vocabulary, how.temperature, how.top_p, how.top_k,
+                      drawn.tokens.view(), logprobs.view(), entropy.view(), argmax.view()});
         for (int64_t m = 0; m < count; ++m) {
           ASSERT_GE(drawn.tokens.at(m), 0);
           ASSERT_LT(drawn.tokens.at(m), vocabulary);
@@ -173,9 +173,9 @@ std::vector<double> Probabilities(const float* logits, int32_t vocabulary, doubl
 TEST(Logprob, MatchesABruteForceDistributionUnderTopKAndTopP) {
   for (const Backend& backend : Backends()) {
     for (const SampleRow& how :
-         {Rows(1, 1, 1, 0)[0], Rows(1, 0.5f, 1, 0)[0], Rows(1, 1, 0.9f, 0)[0],
-          Rows(1, 1, 1, 1)[0], Rows(1, 1, 1e-6f, 0)[0], Rows(1, 1, 1, 40)[0],
-          Rows(1, 1.5f, 0.8f, 40)[0], Rows(1, 1, 1, 1000)[0]}) {
+         {Rows(1, 1, 1, 0)[0], Rows(1, 0.5f, 1, 0)[0], Rows(1, 1, 0.9f, 0)[0], Rows(1, 1, 1, 1)[0],
+          Rows(1, 1, 1e-6f, 0)[0], Rows(1, 1, 1, 40)[0], Rows(1, 1.5f, 0.8f, 40)[0],
+          Rows(1, 1, 1, 1000)[0]}) {
       const int32_t vocabulary = 70;
       const int64_t width = 75;
       Tensor<float, 2> logits({1, width});
@@ -189,9 +189,15 @@ TEST(Logprob, MatchesABruteForceDistributionUnderTopKAndTopP) {
       Tensor<int32_t, 1> target({1});
       for (int32_t i = 0; i < width; ++i) {
         target.at(0) = i;
-        backend.table->logprob(nullptr,
-                               {logits.view(), vocabulary, how.temperature, how.top_p, how.top_k,
-                                target.view(), logprobs.view(), entropy.view(), {}});
+        backend.table->logprob(nullptr, {logits.view(),
+                                         vocabulary,
+                                         how.temperature,
+                                         how.top_p,
+                                         how.top_k,
+                                         target.view(),
+                                         logprobs.view(),
+                                         entropy.view(),
+                                         {}});
         const double want = i < vocabulary ? p[static_cast<size_t>(i)] : 0.0;
         if (want == 0) {
           ASSERT_EQ(logprobs.at(0), -INFINITY) << backend.name << " token " << i;
@@ -269,10 +275,12 @@ TEST(LogprobBackward, WritesInPlaceOverTheLogits) {
     d_logprobs.Random(5);
     targets.Fill(17);
     targets.at(1) = -1;
-    backend.table->logprob_backward(nullptr, {logits.view(), 120, 0.7f, 0.9f, 0, targets.view(),
-                                              d_logprobs.view(), {}, apart.view()});
-    backend.table->logprob_backward(nullptr, {logits.view(), 120, 0.7f, 0.9f, 0, targets.view(),
-                                              d_logprobs.view(), {}, logits.view()});
+    backend.table->logprob_backward(
+        nullptr,
+        {logits.view(), 120, 0.7f, 0.9f, 0, targets.view(), d_logprobs.view(), {}, apart.view()});
+    backend.table->logprob_backward(
+        nullptr,
+        {logits.view(), 120, 0.7f, 0.9f, 0, targets.view(), d_logprobs.view(), {}, logits.view()});
     for (int64_t i = 0; i < logits.size(); ++i) ASSERT_EQ(logits.at(i), apart.at(i));
   }
 }
@@ -285,14 +293,14 @@ TEST(DecodeAdvance, ReportsTheFirstReasonInOrder) {
   tokens.Fill(7);
   positions.Fill(10);
   last.Fill(100);
-  stops.row(0)[1] = 7;    // stop token, and at its length too
+  stops.row(0)[1] = 7;  // stop token, and at its length too
   last.at(0) = 10;
-  last.at(1) = 10;        // length
-  positions.at(2) = 20;   // context
-  positions.at(3) = 20;   // length before context
+  last.at(1) = 10;       // length
+  positions.at(2) = 20;  // context
+  positions.at(3) = 20;  // length before context
   last.at(3) = 20;
-  ReferenceTable().decode_advance(nullptr, {tokens.view(), stops.view(), positions.view(),
-                                            last.view(), 20, stop.view()});
+  ReferenceTable().decode_advance(
+      nullptr, {tokens.view(), stops.view(), positions.view(), last.view(), 20, stop.view()});
   const int want[5] = {1, 2, 3, 2, 0};
   for (int64_t m = 0; m < 5; ++m) EXPECT_EQ(stop.at(m), want[m]);
   EXPECT_EQ(positions.at(4), 11);

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// config.json of published DeepSeek-family models, to and from ModelConfig. Both the older names
+// (rope_theta, rope_scaling, torch_dtype) and those of transformers 5 (rope_parameters, dtype) are
+// read; the older ones are written. Keys that do not change what the model computes are skipped.
+#ifndef HONE_POLICY_CHECKPOINT_CONFIG_JSON_H_
+#define HONE_POLICY_CHECKPOINT_CONFIG_JSON_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "policy/model/config.h"
+#include "policy/model/parameters.h"
+
+namespace hone {
+
+struct ConfigFile {
+  ModelConfig config;
+  // Extra layers for predicting tokens further ahead, which Hone does not load.
+  int32_t num_nextn_predict_layers = 0;
+};
+
+// INVALID_ARGUMENT: not such a file, or a field that is absent, of the wrong type or out of range,
+// by name. UNIMPLEMENTED: a setting that Hone cannot honour, by name. The result is valid.
+absl::StatusOr<ConfigFile> ParseConfigJson(absl::string_view text);
+
+// REQUIRES: config is valid.
+std::string ConfigJson(const ModelConfig& config, DType dtype);
+
+}  // namespace hone
+
+#endif  // HONE_POLICY_CHECKPOINT_CONFIG_JSON_H_

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What LocalPolicy's files share. Private to policy/local.
+#ifndef HONE_POLICY_LOCAL_LOCAL_CORE_H_
+#define HONE_POLICY_LOCAL_LOCAL_CORE_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "policy/collective.h"
+#include "policy/kernels/backend.h"
+#include "policy/local/engine_pool.h"
+#include "policy/local/fair_lock.h"
+#include "policy/local/local_policy.h"
+#include "policy/local/request_checks.h"
+#include "policy/model/model.h"
+#include "policy/model/packed_pass.h"
+#include "policy/parallel.h"
+#include "policy/train/optimizer.h"
+#include "policy/train/slot_pass.h"
+#include "policy/train/slot_reducer.h"
+
+namespace hone {
+
+// Gradients between ForwardBackward and OptimStep.
+struct PendingUpdate {
+  int64_t sequences = 0;    // position of the next one in the update's order
+  bool has_gradient = false;
+  LossTotals totals;        // as the first call gave them; zero: it gave none
+  ExpertCounts counts;      // of every training forward of the update, each row once
+};
+
+struct LocalPolicy::Core {
+  // Fixed after creation.
+  LocalPolicyOptions options;
+  kernels::Backend backend;
+  PolicyShape shape;
+  std::string tokenizer_hash;
+  std::unique_ptr<Collective> collective;
+  std::unique_ptr<ThreadTeam> team;
+
+  // Order of locks: learner, then weights, then hash_mutex.
+  std::mutex learner;  // one ForwardBackward, OptimStep, SaveState, LoadState... at a time
+  FairLock weights;    // readers: Generate, Score, Info; writers: whoever changes what they read
+
+  // Written under both locks; read under either.
+  std::unique_ptr<Model<float>> model;
+  std::unique_ptr<Model<float>> reference;  // nullptr: none is kept
+  int64_t version = 0;
+
+  // Under the learner's lock.
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<SlotReducer> reducer;
+  Buffer pending_gradient;  // [flat]
+  PendingUpdate pending;
+  std::deque<std::pair<std::string, OptimStepResult>> recorded;  // oldest first
+  std::optional<std::pair<std::string, ForwardBackwardResult>> last_pass;
+  std::map<std::string, std::string> extra;
+  bool hash_every_step = true;
+
+  // One per thread of the team; touched inside team->Run alone, which takes turns.
+  std::vector<std::unique_ptr<PackedPass<float>>> passes;
+  std::vector<std::unique_ptr<PackedPass<float>>> reference_passes;
+  std::unique_ptr<EnginePool> engines;
+
+  std::mutex hash_mutex;
+  std::string hash;         // of the current weights; empty: not computed
+
+  size_t flat() const { return static_cast<size_t>(model->registry().flat_elements()); }
+  size_t flat_bytes() const { return flat() * sizeof(float); }
+
+  // REQUIRES: the weights cannot change meanwhile (either lock).
+  std::string WeightsHashNow();
+  void WeightsChanged();    // REQUIRES: both locks
+
+  // local_policy.cc. REQUIRES: the learner's lock.
+  PolicyState Snapshot();
+  // Everything that can fail first; then, under the weights' lock, nothing can.
+  absl::Status Adopt(const PolicyState& state, bool weights_only);
+  absl::StatusOr<std::unique_ptr<Model<float>>> MakeReference() const;
+  void SetReference(std::unique_ptr<Model<float>> fresh);  // REQUIRES: both locks
+
+  // local_learn.cc. REQUIRES: the learner's lock.
+  absl::StatusOr<ForwardBackwardResult> ForwardBackward(const ForwardBackwardRequest& request);
+  absl::StatusOr<OptimStepResult> OptimStep(const OptimStepRequest& request);
+  absl::Status CheckStep(const OptimStepRequest& request) const;
+  absl::Status CheckOrder(const ForwardBackwardRequest& request, const LossTotals& own) const;
+  absl::Status RunSlots(const ForwardBackwardRequest& request, const SlotPassOptions& pass,
+                        std::vector<SequenceOutcome>& outcomes, ExpertCounts& counts);
+  void AddPending(const float* gradient);
+  void UpdateRouterBias();  // also REQUIRES the weights' lock
+  void DropPending();
+  const OptimStepResult* Recorded(const std::string& update_id) const;
+
+  static absl::StatusOr<std::unique_ptr<Core>> Create(const LocalPolicyOptions& options);
+};
+
+}  // namespace hone
+
+#endif  // HONE_POLICY_LOCAL_LOCAL_CORE_H_

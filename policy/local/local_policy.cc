@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Creation, info, and state in and out.
+#include "policy/local/local_policy.h"
+
+#include <cstdlib>
+#include <shared_mutex>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "policy/local/local_core.h"
+#include "policy/tokenizer/tokenizer.h"
+
+namespace hone {
+namespace {
+
+constexpr char kLastUpdate[] = "hone.last_update";  // key in PolicyState::extra
+
+absl::Status Refuse(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("policy options: ", what));
+}
+
+absl::Status CheckOptions(const LocalPolicyOptions& options) {
+  if (options.threads < 1 || options.threads > 256) {
+    return Refuse(absl::StrCat("threads is ", options.threads, "; it must be in [1, 256]"));
+  }
+  const int slots = options.gradient_slots;
+  if (slots < 1 || slots > 1024 || (slots & (slots - 1)) != 0) {
+    return Refuse(absl::StrCat("gradient_slots is ", slots,
+                               "; it must be a power of two, at most 1024"));
+  }
+  if (options.max_rows_per_pass < 1 || options.max_rows_per_pass > 1 << 20) {
+    return Refuse(absl::StrCat("max_rows_per_pass is ", options.max_rows_per_pass,
+                               "; it must be in [1, 1048576]"));
+  }
+  if (options.max_batch < 1 || options.max_batch > 4096) {
+    return Refuse(absl::StrCat("max_batch is ", options.max_batch, "; it must be in [1, 4096]"));
+  }
+  if (options.chunk_tokens < 0) return Refuse("chunk_tokens must be at least 0");
+  if (!(options.router_bias_rate >= 0 && options.router_bias_rate <= 1)) {
+    return Refuse("router_bias_rate must be in [0, 1]");
+  }
+  if (!(options.balance_alpha >= 0 && options.balance_alpha <= 1e6)) {
+    return Refuse("balance_alpha must be in [0, 1e6]");
+  }
+  const bool moe = options.config.MoeLayers() > 0;
+  if (!moe && (options.router_bias_rate > 0 || options.balance_alpha > 0 ||
+               options.freeze_router)) {
+    return Refuse("router_bias_rate, balance_alpha and freeze_router need a mixture of experts; "
+                  "this model has none");
+  }
+  if (options.router_bias_rate > 0 && options.config.topk_method != "noaux_tc") {
+    return Refuse(absl::StrCat("router_bias_rate needs topk_method noaux_tc; the model has ",
+                               options.config.topk_method, ", which has no correction bias"));
+  }
+  if (options.router_bias_rate > 0 && options.freeze_router) {
+    return Refuse("router_bias_rate moves the router that freeze_router holds; choose one");
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::unique_ptr<PackedPass<float>>> MakePasses(const Model<float>& model, int threads) {
+  std::vector<std::unique_ptr<PackedPass<float>>> passes;
+  for (int i = 0; i < threads; ++i) passes.push_back(std::make_unique<PackedPass<float>>(model));
+  return passes;
+}
+
+std::string EncodeResult(const std::string& update_id, const OptimStepResult& result) {
+  return absl::StrFormat("%d %s %s %a %a %s", result.version,
+                         result.hash_before.empty() ? "-" : result.hash_before,
+                         result.hash_after.empty() ? "-" : result.hash_after, result.grad_norm,
+                         result.update_to_weight, update_id);
+}
+
+absl::StatusOr<std::pair<std::string, OptimStepResult>> DecodeResult(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(' ', 5));
+  OptimStepResult result;
+  if (parts.size() != 6 || !absl::SimpleAtoi(parts[0], &result.version)) {
+    return absl::DataLossError(absl::StrCat("'", text, "' is not a recorded update"));
+  }
+  if (parts[1] != "-") result.hash_before = parts[1];
+  if (parts[2] != "-") result.hash_after = parts[2];
+  result.grad_norm = std::strtod(parts[3].c_str(), nullptr);
+  result.update_to_weight = std::strtod(parts[4].c_str(), nullptr);
+  return std::make_pair(parts[5], result);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LocalPolicy::Core>> LocalPolicy::Core::Create(
+    const LocalPolicyOptions& options) {
+  absl::Status status = options.config.Validate();
+  if (status.ok()) status = CheckOptions(options);
+  if (!status.ok()) return status;
+  auto core = std::make_unique<Core>();
+  core->options = options;
+  core->hash_every_step = options.hash_every_step;
+  auto backend = kernels::FindBackend(options.backend);
+  if (!backend.ok()) return backend.status();
+  core->backend = *std::move(backend);
+  const ModelConfig& config = options.config;
+  core->shape = {config.vocab_size,  config.vocab_size,          config.max_position_embeddings,
+                 config.MoeLayers(), config.num_experts_per_tok, config.n_routed_experts};
+  if (!options.tokenizer_json.empty()) {
+    const auto tokenizer = ParseTokenizer(options.tokenizer_json);
+    if (!tokenizer.ok()) return tokenizer.status();
+    core->shape.vocabulary = (*tokenizer)->size();
+    core->tokenizer_hash = (*tokenizer)->hash();
+    if (core->shape.vocabulary > config.vocab_size) {
+      return Refuse(absl::StrCat("the tokenizer has ", core->shape.vocabulary,
+                                 " tokens; the model has only ", config.vocab_size, " rows"));
+    }
+  }
+  auto model = Model<float>::Create(config, *core->backend.table, *core->backend.device,
+                                    {options.dtype, true});
+  if (!model.ok()) return model.status();
+  core->model = *std::move(model);
+  auto optimizer = Optimizer::Create(*core->model, options.freeze_router);
+  if (!optimizer.ok()) return optimizer.status();
+  core->optimizer = *std::move(optimizer);
+  auto gradient = Buffer::Allocate(*core->backend.device, core->flat_bytes());
+  if (!gradient.ok()) return gradient.status();
+  core->pending_gradient = *std::move(gradient);
+  core->collective = MakeLocalCollective();
+  core->team = std::make_unique<ThreadTeam>(options.threads);
+  core->reducer = std::make_unique<SlotReducer>(*core->backend.device, *core->backend.table,
+                                                core->model->registry().flat_elements(),
+                                                options.gradient_slots);
+  core->passes = MakePasses(*core->model, options.threads);
+  DecodeOptions decode;
+  decode.vocabulary = core->shape.vocabulary;
+  decode.max_batch = options.max_batch;
+  decode.chunk_tokens = options.chunk_tokens;
+  core->engines = std::make_unique<EnginePool>(*core->model, decode, options.threads);
+  return core;
+}
+
+std::string LocalPolicy::Core::WeightsHashNow() {
+  std::lock_guard<std::mutex> lock(hash_mutex);
+  if (hash.empty()) {
+    std::vector<float> values(flat());
+    model->GetValues(values.data());
+    hash = WeightsHash(model->registry(), values.data());
+  }
+  return hash;
+}
+
+void LocalPolicy::Core::WeightsChanged() {
+  std::lock_guard<std::mutex> lock(hash_mutex);
+  hash.clear();
+}
+
+PolicyState LocalPolicy::Core::Snapshot() {
+  PolicyState state;
+  state.config = options.config;
+  state.dtype = options.dtype;
+  state.version = version;
+  state.backend = backend.id;
+  state.tokenizer_json = options.tokenizer_json;
+  state.values.resize(flat());
+  model->GetValues(state.values.data());
+  OptimizerState moments;
+  optimizer->GetState(&moments);
+  state.master = std::move(moments.master);
+  state.adam_m = std::move(moments.m);
+  state.adam_v = std::move(moments.v);
+  state.optimizer_steps = moments.steps;
+  if (reference != nullptr) {
+    state.reference.resize(flat());
+    reference->GetValues(state.reference.data());
+  }
+  state.extra = extra;
+  if (!recorded.empty()) {
+    state.extra[kLastUpdate] = EncodeResult(recorded.back().first, recorded.back().second);
+  }
+  return state;
+}
+
+absl::StatusOr<std::unique_ptr<Model<float>>> LocalPolicy::Core::MakeReference() const {
+  return Model<float>::Create(options.config, *backend.table, *backend.device,
+                              {options.dtype, false});
+}
+
+void LocalPolicy::Core::SetReference(std::unique_ptr<Model<float>> fresh) {
+  reference_passes.clear();
+  reference = std::move(fresh);
+  if (reference != nullptr) reference_passes = MakePasses(*reference, options.threads);
+}
+
+absl::Status LocalPolicy::Core::Adopt(const PolicyState& state, bool weights_only) {
+  const auto refuse = [](absl::string_view why) {
+    return absl::FailedPreconditionError(absl::StrCat("cannot load this policy state: ", why));
+  };
+  if (!(state.config == options.config)) return refuse("its model has another shape");
+  if (state.dtype != options.dtype) return refuse("its weights have another dtype");
+  if (state.values.size() != flat()) {
+    return refuse(absl::StrCat("it has ", state.values.size(), " values; the model has ", flat()));
+  }
+  if (!state.tokenizer_json.empty() && state.tokenizer_json != options.tokenizer_json) {
+    return refuse("it has another tokenizer");
+  }
+  const bool goes_on = !weights_only && !state.adam_m.empty();
+  if (goes_on && !state.backend.empty() && state.backend != backend.id) {
+    return refuse(absl::StrCat("it was trained on backend ", state.backend, ", this is ",
+                               backend.id, "; choose that backend, or load the weights only"));
+  }
+  OptimizerState moments;
+  if (!weights_only) {
+    moments = {state.master, state.adam_m, state.adam_v, state.optimizer_steps};
+  }
+  absl::Status status = optimizer->CheckState(moments);
+  if (!status.ok()) return status;
+  std::unique_ptr<Model<float>> fresh_reference;
+  if (!weights_only && !state.reference.empty()) {
+    if (state.reference.size() != flat()) return refuse("its reference policy has another size");
+    auto made = MakeReference();
+    if (!made.ok()) return made.status();
+    fresh_reference = *std::move(made);
+    fresh_reference->SetValues(state.reference.data());
+  }
+  std::map<std::string, std::string> fresh_extra = weights_only
+                                                       ? std::map<std::string, std::string>()
+                                                       : state.extra;
+  std::deque<std::pair<std::string, OptimStepResult>> fresh_recorded;
+  if (const auto last = fresh_extra.find(kLastUpdate); last != fresh_extra.end()) {
+    auto decoded = DecodeResult(last->second);
+    if (!decoded.ok()) return decoded.status();
+    fresh_recorded.push_back(*std::move(decoded));
+  }
+  std::unique_lock<FairLock> lock(weights);
+  model->SetValues(state.values.data());
+  optimizer->SetState(moments);
+  SetReference(std::move(fresh_reference));
+  version = weights_only ? 0 : state.version;
+  extra = std::move(fresh_extra);
+  recorded = std::move(fresh_recorded);
+  last_pass.reset();
+  DropPending();
+  WeightsChanged();
+  return absl::OkStatus();
+}
+
+LocalPolicy::LocalPolicy(std::unique_ptr<Core> core) : core_(std::move(core)) {}
+LocalPolicy::~LocalPolicy() = default;
+
+absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::Create(
+    const LocalPolicyOptions& options) {
+  auto core = Core::Create(options);
+  if (!core.ok()) return core.status();
+  (*core)->model->InitializeValues(options.init_seed);
+  (*core)->model->Repack();
+  (*core)->optimizer->Reset();
+  return std::unique_ptr<LocalPolicy>(new LocalPolicy(*std::move(core)));
+}
+
+absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromState(
+    const PolicyState& state, const LocalPolicyOptions& options) {
+  LocalPolicyOptions merged = options;
+  if (options.config.vocab_size != 0 && !(options.config == state.config)) {
+    return absl::FailedPreconditionError("the state's model has another shape than the options'");
+  }
+  merged.config = state.config;
+  merged.dtype = state.dtype;
+  if (!options.tokenizer_json.empty() && !state.tokenizer_json.empty() &&
+      options.tokenizer_json != state.tokenizer_json) {
+    return absl::FailedPreconditionError("the state has another tokenizer than the options");
+  }
+  if (!state.tokenizer_json.empty()) merged.tokenizer_json = state.tokenizer_json;
+  auto core = Core::Create(merged);
+  if (!core.ok()) return core.status();
+  {
+    std::lock_guard<std::mutex> learner((*core)->learner);
+    const absl::Status status = (*core)->Adopt(state, false);
+    if (!status.ok()) return status;
+  }
+  return std::unique_ptr<LocalPolicy>(new LocalPolicy(*std::move(core)));
+}
+
+absl::StatusOr<PolicyInfo> LocalPolicy::Info() {
+  std::shared_lock<FairLock> lock(core_->weights);
+  PolicyInfo info;
+  info.version = core_->version;
+  info.vocabulary_size = core_->shape.vocabulary;
+  info.context_tokens = core_->shape.context_tokens;
+  info.moe_layers = core_->shape.moe_layers;
+  info.experts_per_token = core_->shape.moe_layers > 0 ? core_->shape.slots : 0;
+  info.parameters = core_->model->registry().parameters();
+  info.backend = core_->backend.id;
+  info.tokenizer_hash = core_->tokenizer_hash;
+  info.weights_hash = core_->WeightsHashNow();
+  return info;
+}
+
+absl::Status LocalPolicy::ResetReference() {
+  std::lock_guard<std::mutex> learner(core_->learner);
+  auto fresh = core_->MakeReference();
+  if (!fresh.ok()) return fresh.status();
+  std::vector<float> values(core_->flat());
+  core_->model->GetValues(values.data());
+  (*fresh)->SetValues(values.data());
+  std::unique_lock<FairLock> lock(core_->weights);
+  core_->SetReference(*std::move(fresh));
+  return absl::OkStatus();
+}
+
+PolicyState LocalPolicy::State() {
+  std::lock_guard<std::mutex> learner(core_->learner);
+  return core_->Snapshot();
+}
+
+absl::Status LocalPolicy::SaveState(const std::string& directory) {
+  return WritePolicyState(State(), directory);
+}
+
+absl::Status LocalPolicy::LoadState(const std::string& directory, bool weights_only) {
+  const auto state = ReadPolicyState(directory, weights_only);
+  if (!state.ok()) return state.status();
+  std::lock_guard<std::mutex> learner(core_->learner);
+  return core_->Adopt(*state, weights_only);
+}
+
+void LocalPolicy::MakeBase() {
+  std::lock_guard<std::mutex> learner(core_->learner);
+  std::unique_lock<FairLock> lock(core_->weights);
+  core_->version = 0;
+  core_->optimizer->Reset();
+  core_->SetReference(nullptr);
+  core_->recorded.clear();
+  core_->last_pass.reset();
+  core_->DropPending();
+}
+
+bool LocalPolicy::SetHashEveryStep(bool hash) {
+  std::lock_guard<std::mutex> learner(core_->learner);
+  return std::exchange(core_->hash_every_step, hash);
+}
+
+absl::StatusOr<PretrainResult> PretrainBase(LocalPolicy& policy, const PretrainOptions& options,
+                                            const BatchFunction& batch,
+                                            const PretrainProgressFunction& progress) {
+  const bool hashed = policy.SetHashEveryStep(false);
+  auto result = Pretrain(policy, options, batch, progress);
+  policy.SetHashEveryStep(hashed);
+  if (result.ok()) policy.MakeBase();
+  return result;
+}
+
+}  // namespace hone

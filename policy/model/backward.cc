@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/model/backward.h"
+
+#include <cassert>
+
+namespace hone {
+namespace {
+
+template <typename Real>
+BackwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Arena& arena) {
+  const ModelConfig& config = model.config();
+  const int64_t width = config.hidden_size, heads = config.num_attention_heads;
+  const int64_t latent = config.kv_lora_rank, rope = config.qk_rope_head_dim;
+  BackwardScratch<Real> s;
+  s.normed = Matrix<Real>(arena, rows, width);
+  s.d_normed = Matrix<Real>(arena, rows, width);
+  s.d_values = Matrix<Real>(arena, rows, heads * config.v_head_dim);
+  s.d_attended = Heads(Matrix<Real>(arena, rows, heads * latent), heads);
+  s.d_q_latent = Heads(Matrix<Real>(arena, rows, heads * latent), heads);
+  s.d_q = Heads(Matrix<Real>(arena, rows, heads * (config.qk_nope_head_dim + rope)), heads);
+  s.d_kv_a = Matrix<Real>(arena, rows, latent + rope);
+  s.d_latent = Matrix<Real>(arena, rows, latent);
+  if (config.q_lora_rank > 0) {
+    s.q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
+    s.d_q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
+    s.d_q_a = Matrix<Real>(arena, rows, config.q_lora_rank);
+  }
+  if (model.layout().moe_layers < config.num_hidden_layers) {
+    s.hidden = Matrix<Real>(arena, rows, config.intermediate_size);
+    s.d_gate = Matrix<Real>(arena, rows, config.intermediate_size);
+    s.d_up = Matrix<Real>(arena, rows, config.intermediate_size);
+  }
+  if (model.layout().moe_layers == 0) return s;
+  const int64_t slots = rows * config.num_experts_per_tok, inner = config.moe_intermediate_size;
+  if (config.n_shared_experts > 0) {
+    s.shared_hidden = Matrix<Real>(arena, rows, config.n_shared_experts * inner);
+    s.d_shared_gate = Matrix<Real>(arena, rows, config.n_shared_experts * inner);
+    s.d_shared_up = Matrix<Real>(arena, rows, config.n_shared_experts * inner);
+  }
+  s.gathered = Matrix<Real>(arena, slots, width);
+  s.d_gathered = Matrix<Real>(arena, slots, width);
+  s.d_gathered_up = Matrix<Real>(arena, slots, width);
+  s.expert_hidden = Matrix<Real>(arena, slots, inner);
+  s.weighted_hidden = Matrix<Real>(arena, slots, inner);
+  s.d_expert_gate = Matrix<Real>(arena, slots, inner);
+  s.d_expert_up = Matrix<Real>(arena, slots, inner);
+  s.d_route_weights = Matrix<Real>(arena, rows, config.num_experts_per_tok);
+  s.d_router_logits = Matrix<Real>(arena, rows, config.n_routed_experts);
+  return s;
+}
+
+}  // namespace
+
+template <typename Real>
+void BackwardRows(const Model<Real>& model, const RowBatch<Real>& batch,
+                  const BackwardBatch<Real>& backward, const ForwardTrace<Real>& trace,
+                  View<Real, 2> d_x, Real* gradient, Arena& arena) {
+  const ModelLayout<Real>& layout = model.layout();
+  assert(model.options().trainable && trace.layers.size() == layout.layers.size());
+  const BackwardScratch<Real> scratch = AllocateScratch(model, d_x.shape[0], arena);
+  for (size_t i = layout.layers.size(); i-- > 0;) {
+    const LayerBackward<Real> run{model,           batch,
+                                  backward,        layout.layers[i],
+                                  trace.layers[i], Ops<Real>{model.table()},
+                                  gradient};
+    FeedForwardBackward(run, scratch, d_x);
+    AttentionBackward(run, scratch, d_x);
+  }
+  const View<Real, 2> d_embedding(gradient + layout.embedding_offset, layout.embedding.shape);
+  model.table().embedding_backward(nullptr, {batch.tokens, d_x, d_embedding});
+}
+
+template void BackwardRows(const Model<float>&, const RowBatch<float>&,
+                           const BackwardBatch<float>&, const ForwardTrace<float>&,
+                           View<float, 2>, float*, Arena&);
+template void BackwardRows(const Model<double>&, const RowBatch<double>&,
+                           const BackwardBatch<double>&, const ForwardTrace<double>&,
+                           View<double, 2>, double*, Arena&);
+
+}  // namespace hone

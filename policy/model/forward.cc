@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cassert>
+
+#include "policy/model/rows.h"
+
+namespace hone {
+namespace {
+
+template <typename Real>
+void AllocateDense(const ModelConfig& config, int64_t rows, Arena& arena, LayerTrace<Real>* t) {
+  t->gate = Matrix<Real>(arena, rows, config.intermediate_size);
+  t->up = Matrix<Real>(arena, rows, config.intermediate_size);
+}
+
+template <typename Real>
+void AllocateMoe(const ModelConfig& config, int64_t rows, Arena& arena, LayerTrace<Real>* t) {
+  const int64_t experts = config.n_routed_experts, chosen = config.num_experts_per_tok;
+  const int64_t slots = rows * chosen;
+  t->router_logits = Matrix<Real>(arena, rows, experts);
+  t->route_weights = Matrix<Real>(arena, rows, chosen);
+  t->expert_offsets = {arena.Allocate<int32_t>(experts + 1), {experts + 1}};
+  t->slot_row = {arena.Allocate<int32_t>(slots), {slots}};
+  t->row_slot = Matrix<int32_t>(arena, rows, chosen);
+  t->expert_gate = Matrix<Real>(arena, slots, config.moe_intermediate_size);
+  t->expert_up = Matrix<Real>(arena, slots, config.moe_intermediate_size);
+}
+
+template <typename Real>
+void AllocateShared(const ModelConfig& config, int64_t rows, Arena& arena, LayerTrace<Real>* t) {
+  const int64_t width = int64_t{config.n_shared_experts} * config.moe_intermediate_size;
+  t->gate = Matrix<Real>(arena, rows, width);
+  t->up = Matrix<Real>(arena, rows, width);
+}
+
+template <typename Real>
+LayerTrace<Real> AllocateAttention(const ModelConfig& config, int64_t rows, bool keep,
+                                   Arena& arena) {
+  const int64_t heads = config.num_attention_heads;
+  const int64_t nope = config.qk_nope_head_dim, rope = config.qk_rope_head_dim;
+  const int64_t latent = config.kv_lora_rank;
+  LayerTrace<Real> t;
+  if (config.q_lora_rank > 0) t.q_a = Matrix<Real>(arena, rows, config.q_lora_rank);
+  t.q = Heads(Matrix<Real>(arena, rows, heads * (nope + rope)), heads);
+  t.kv_a = Matrix<Real>(arena, rows, latent + rope);
+  t.latent = Matrix<Real>(arena, rows, latent);
+  t.q_latent = Heads(Matrix<Real>(arena, rows, heads * latent), heads);
+  t.attended = Heads(Matrix<Real>(arena, rows, heads * latent), heads);
+  if (keep) t.lse = Matrix<Real>(arena, rows, heads);
+  t.values = Matrix<Real>(arena, rows, heads * config.v_head_dim);
+  t.middle = Matrix<Real>(arena, rows, config.hidden_size);
+  return t;
+}
+
+template <typename Real>
+ForwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Arena& arena) {
+  const ModelConfig& config = model.config();
+  const int32_t moe_layers = model.layout().moe_layers;
+  ForwardScratch<Real> s;
+  s.normed = Matrix<Real>(arena, rows, config.hidden_size);
+  if (config.q_lora_rank > 0) s.q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
+  if (moe_layers < config.num_hidden_layers) {
+    s.hidden = Matrix<Real>(arena, rows, config.intermediate_size);
+  }
+  if (moe_layers > 0) {
+    const int64_t slots = rows * config.num_experts_per_tok;
+    const int64_t shared = int64_t{config.n_shared_experts} * config.moe_intermediate_size;
+    if (shared > 0) s.shared_hidden = Matrix<Real>(arena, rows, shared);
+    s.gathered = Matrix<Real>(arena, slots, config.hidden_size);
+    s.expert_hidden = Matrix<Real>(arena, slots, config.moe_intermediate_size);
+  }
+  return s;
+}
+
+// Hands each layer memory of its own when the pass is kept; else layers of a kind share theirs.
+template <typename Real>
+class TraceSource {
+ public:
+  TraceSource(const Model<Real>& model, int64_t rows, bool keep, Arena& arena)
+      : model_(model), rows_(rows), keep_(keep), arena_(arena) {}
+
+  LayerTrace<Real> For(const LayerLayout<Real>& layer) {
+    if (keep_) return Make(layer);
+    LayerTrace<Real>& reused = layer.moe ? moe_ : dense_;
+    if (reused.q.data == nullptr) {
+      const LayerTrace<Real>& other = layer.moe ? dense_ : moe_;
+      if (other.q.data != nullptr) reused = other;  // the attention part serves both
+      Fill(layer, &reused);
+    }
+    return reused;
+  }
+
+ private:
+  LayerTrace<Real> Make(const LayerLayout<Real>& layer) {
+    LayerTrace<Real> trace;
+    Fill(layer, &trace);
+    return trace;
+  }
+  void Fill(const LayerLayout<Real>& layer, LayerTrace<Real>* trace) {
+    const ModelConfig& config = model_.config();
+    if (trace->q.data == nullptr) *trace = AllocateAttention<Real>(config, rows_, keep_, arena_);
+    if (!layer.moe) AllocateDense(config, rows_, arena_, trace);
+    if (layer.moe) AllocateMoe(config, rows_, arena_, trace);
+    if (layer.shared) AllocateShared(config, rows_, arena_, trace);
+  }
+
+  const Model<Real>& model_;
+  int64_t rows_;
+  bool keep_;
+  Arena& arena_;
+  LayerTrace<Real> dense_, moe_;
+};
+
+}  // namespace
+
+template <typename Real>
+void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool keep, Arena& arena,
+                 ForwardTrace<Real>* trace) {
+  const ModelConfig& config = model.config();
+  const ModelLayout<Real>& layout = model.layout();
+  const int64_t rows = batch.tokens.shape[0], chosen = config.num_experts_per_tok;
+  assert(rows > 0);
+  trace->scratch = AllocateScratch(model, rows, arena);
+  trace->experts = {arena.Allocate<int32_t>(layout.moe_layers * rows * chosen),
+                    {layout.moe_layers, rows, chosen}};
+  trace->layers.clear();
+  TraceSource<Real> traces(model, rows, keep, arena);
+  View<Real, 2> x = Matrix<Real>(arena, rows, config.hidden_size);
+  model.table().embedding(nullptr, {batch.tokens, layout.embedding, x});
+  for (int32_t i = 0; i < config.num_hidden_layers; ++i) {
+    const LayerLayout<Real>& layer = layout.layers[static_cast<size_t>(i)];
+    LayerTrace<Real> t = traces.For(layer);
+    t.input = x;
+    if (layer.moe) {
+      t.experts = {trace->experts.data + layer.moe_index * rows * chosen, {rows, chosen}};
+    }
+    if (keep) x = Matrix<Real>(arena, rows, config.hidden_size);
+    RunLayer(model, batch, i, trace->scratch, t, x);
+    if (keep) trace->layers.push_back(t);
+  }
+  trace->output = x;
+}
+
+template <typename Real>
+void GatherRows(const Model<Real>& model, View<Real, 2> x, View<const int32_t, 1> rows,
+                View<Real, 2> gathered) {
+  model.table().embedding(nullptr, {rows, x, gathered});
+}
+
+template void ForwardRows(const Model<float>&, const RowBatch<float>&, bool, Arena&,
+                          ForwardTrace<float>*);
+template void ForwardRows(const Model<double>&, const RowBatch<double>&, bool, Arena&,
+                          ForwardTrace<double>*);
+template void GatherRows(const Model<float>&, View<float, 2>, View<const int32_t, 1>,
+                         View<float, 2>);
+template void GatherRows(const Model<double>&, View<double, 2>, View<const int32_t, 1>,
+                         View<double, 2>);
+
+}  // namespace hone

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/model/latent_cache.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace hone {
+namespace {
+
+constexpr int64_t kFirstPages = 16;
+constexpr int64_t kMostPages = int64_t{1} << 30;
+
+// Copies every layer's rows to memory with room for more of them.
+void MoveRows(Device& device, int64_t layers, int64_t width, int64_t old_rows, int64_t new_rows,
+              const Buffer& from, const Buffer& to) {
+  for (int64_t layer = 0; old_rows > 0 && layer < layers; ++layer) {
+    device.CopyWithin(to.as<float>() + layer * new_rows * width,
+                      from.as<float>() + layer * old_rows * width,
+                      static_cast<size_t>(old_rows * width) * sizeof(float), nullptr);
+  }
+}
+
+}  // namespace
+
+LatentCache::LatentCache(const ModelConfig& config, Device& device, int32_t page_tokens)
+    : device_(&device), layers_(config.num_hidden_layers), latent_width_(config.kv_lora_rank),
+      rope_width_(config.qk_rope_head_dim), page_tokens_(page_tokens) {
+  assert(page_tokens >= 1);
+}
+
+absl::Status LatentCache::Grow(int64_t capacity) {
+  if (capacity > kMostPages) {
+    return absl::ResourceExhaustedError("the latent cache has reached its limit of 2^30 pages");
+  }
+  const int64_t before = this->capacity();
+  const int64_t old_rows = before * page_tokens_, new_rows = capacity * page_tokens_;
+  const size_t elements = static_cast<size_t>(layers_ * new_rows);
+  absl::StatusOr<Buffer> latent = Buffer::Allocate(
+      *device_, elements * static_cast<size_t>(latent_width_) * sizeof(float));
+  if (!latent.ok()) return latent.status();
+  absl::StatusOr<Buffer> rope =
+      Buffer::Allocate(*device_, elements * static_cast<size_t>(rope_width_) * sizeof(float));
+  if (!rope.ok()) return rope.status();
+  MoveRows(*device_, layers_, latent_width_, old_rows, new_rows, latent_, *latent);
+  MoveRows(*device_, layers_, rope_width_, old_rows, new_rows, rope_, *rope);
+  device_->Synchronize(nullptr);
+  latent_ = *std::move(latent);
+  rope_ = *std::move(rope);
+  owners_.resize(static_cast<size_t>(capacity), 0);
+  for (int64_t page = capacity; page-- > before;) free_.push_back(static_cast<int32_t>(page));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int32_t> LatentCache::Take() {
+  if (free_.empty()) {
+    const absl::Status status = Grow(std::max(kFirstPages, 2 * capacity()));
+    if (!status.ok()) return status;
+  }
+  const int32_t page = free_.back();
+  free_.pop_back();
+  owners_[static_cast<size_t>(page)] = 1;
+  return page;
+}
+
+void LatentCache::Share(int32_t page) {
+  assert(owners_[static_cast<size_t>(page)] > 0);
+  ++owners_[static_cast<size_t>(page)];
+}
+
+void LatentCache::Release(int32_t page) {
+  int32_t& owners = owners_[static_cast<size_t>(page)];
+  assert(owners > 0);
+  if (--owners == 0) free_.push_back(page);
+}
+
+void LatentCache::ReleaseAll() {
+  std::fill(owners_.begin(), owners_.end(), 0);
+  free_.clear();
+  for (int64_t page = capacity(); page-- > 0;) free_.push_back(static_cast<int32_t>(page));
+}
+
+void LatentCache::CopyTokens(int32_t from, int32_t to, int32_t tokens) {
+  assert(tokens >= 0 && tokens <= page_tokens_);
+  const LatentPages<float> all = pages();
+  const int64_t from_row = int64_t{from} * page_tokens_, to_row = int64_t{to} * page_tokens_;
+  const size_t count = static_cast<size_t>(tokens) * sizeof(float);
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    float* latent = all.latent + layer * all.latent_layer_stride;
+    float* rope = all.rope + layer * all.rope_layer_stride;
+    device_->CopyWithin(latent + to_row * latent_width_, latent + from_row * latent_width_,
+                        count * static_cast<size_t>(latent_width_), nullptr);
+    device_->CopyWithin(rope + to_row * rope_width_, rope + from_row * rope_width_,
+                        count * static_cast<size_t>(rope_width_), nullptr);
+  }
+}
+
+LatentPages<float> LatentCache::pages() const {
+  LatentPages<float> out;
+  out.latent = latent_.as<float>();
+  out.rope = rope_.as<float>();
+  out.rows = capacity() * page_tokens_;
+  out.latent_layer_stride = out.rows * latent_width_;
+  out.rope_layer_stride = out.rows * rope_width_;
+  out.page_tokens = page_tokens_;
+  return out;
+}
+
+}  // namespace hone

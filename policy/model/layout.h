@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A model's weights in the order kernels read them. Each matrix is packed once for the forward
+// and, in a trainable model, once transposed for the backward. Made by Model, private to
+// policy/model. Nothing here owns memory but ModelLayout; all pointers are the device's.
+//
+// kv_b_proj is never multiplied as a whole: head h uses its nope rows W_uk [N, R] transposed, to
+// bring a query into latent space (absorb), and its value rows W_uv [V, R] to bring an attended
+// latent back (unabsorb).
+#ifndef HONE_POLICY_MODEL_LAYOUT_H_
+#define HONE_POLICY_MODEL_LAYOUT_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "policy/kernels/kernel_table.h"
+#include "policy/tensor/device.h"
+#include "policy/tensor/view.h"
+
+namespace hone {
+
+// y = W x.
+template <typename Real>
+struct Linear {
+  kernels::PackedMatrix<Real> forward;   // [out, in]
+  kernels::PackedMatrix<Real> backward;  // [in, out], W transposed; no data: not trainable
+  // The matrix as it lies in flat arrays of values and gradients: W, or W transposed (absorb).
+  int64_t offset = 0;
+  int64_t rows = 0;
+  int64_t cols = 0;
+
+  View<Real, 2> In(Real* flat) const { return {flat + offset, {rows, cols}}; }
+};
+
+// The weight of an RMSNorm.
+template <typename Real>
+struct Gain {
+  View<const Real, 1> weight;  // [C]
+  int64_t offset = 0;
+  Real eps = 0;
+
+  View<Real, 1> In(Real* flat) const { return {flat + offset, {weight.shape[0]}}; }
+};
+
+// One kind of projection of all experts of a layer, W_e [out, in].
+template <typename Real>
+struct ExpertBank {
+  const Real* forward = nullptr;   // expert e at e * stride, in both
+  const Real* backward = nullptr;  // transposed; null: not trainable
+  int64_t stride = 0;
+  int64_t backward_stride = 0;
+  int64_t experts = 0;
+  int64_t out = 0;
+  int64_t in = 0;
+  int64_t offset = 0;         // of expert 0 in flat arrays
+  int64_t offset_stride = 0;  // between experts there
+
+  View<Real, 3> In(Real* flat) const {
+    return {flat + offset, {experts, out, in}, {offset_stride, in, 1}};
+  }
+};
+
+template <typename Real>
+struct SwigluLayout {
+  Linear<Real> gate, up, down;
+};
+
+template <typename Real>
+struct LayerLayout {
+  Gain<Real> input_norm;
+  Gain<Real> post_norm;
+
+  bool q_low_rank = false;
+  Linear<Real> q_a;      // with q_low_rank
+  Gain<Real> q_a_norm;   // with q_low_rank
+  Linear<Real> q;        // q_proj, or q_b_proj with q_low_rank
+  Linear<Real> kv_a;
+  Gain<Real> kv_a_norm;
+  std::vector<Linear<Real>> absorb;    // [H] N -> R, W_uk transposed
+  std::vector<Linear<Real>> unabsorb;  // [H] R -> V, W_uv
+  Linear<Real> o;
+
+  bool moe = false;
+  int32_t moe_index = -1;      // counts the MoE layers
+  SwigluLayout<Real> mlp;      // dense layer: the MLP; MoE layer: the shared expert
+  bool shared = false;         // the MoE layer has one
+  Linear<Real> router;
+  View<const Real, 1> bias;    // [E] null data: none
+  ExpertBank<Real> experts_gate, experts_up, experts_down;
+};
+
+template <typename Real>
+struct ModelLayout {
+  std::vector<LayerLayout<Real>> layers;
+  View<const Real, 2> embedding;  // [W, C] in values
+  int64_t embedding_offset = 0;
+  Gain<Real> final_norm;
+  Linear<Real> head;              // of the embedding when they are tied
+  View<const Real, 3> rope;       // [P, D/2, 2]
+  Real attention_scale = 0;
+  int32_t moe_layers = 0;
+
+  std::vector<kernels::PackArgs<Real>> packs;  // all of them, in the order of packing
+  Buffer packed;
+  Buffer rope_table;
+};
+
+}  // namespace hone
+
+#endif  // HONE_POLICY_MODEL_LAYOUT_H_

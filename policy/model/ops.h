@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Kernel calls in the words of the model: a product, a norm, and what flows back through them.
+// Private to policy/model.
+#ifndef HONE_POLICY_MODEL_OPS_H_
+#define HONE_POLICY_MODEL_OPS_H_
+
+#include "policy/kernels/kernel_table.h"
+#include "policy/model/layout.h"
+#include "policy/tensor/device.h"
+#include "policy/tensor/view.h"
+
+namespace hone {
+
+template <typename Real>
+struct Ops {
+  const kernels::KernelTable<Real>& k;
+
+  // y = W x, or y += W x. x: [M, in], y: [M, out].
+  void Apply(const Linear<Real>& linear, View<Real, 2> x, View<Real, 2> y,
+             bool accumulate = false) const {
+    k.matmul(nullptr, {x, linear.forward, y, accumulate});
+  }
+  // d_x = W^T d_y, or d_x += W^T d_y.
+  void ApplyBackward(const Linear<Real>& linear, View<Real, 2> d_y, View<Real, 2> d_x,
+                     bool accumulate = false) const {
+    k.matmul(nullptr, {d_y, linear.backward, d_x, accumulate});
+  }
+  // dW += d_y^T x, W as stored.
+  void AddGradient(const Linear<Real>& linear, View<Real, 2> d_y, View<Real, 2> x,
+                   Real* gradient) const {
+    k.weight_grad(nullptr, {d_y, x, linear.In(gradient)});
+  }
+
+  void Norm(const Gain<Real>& gain, View<Real, 2> x, View<Real, 2> y) const {
+    k.rmsnorm(nullptr, {x, gain.weight, gain.eps, y});
+  }
+  // d_x += ..., d_gain += ....
+  void NormBackward(const Gain<Real>& gain, View<Real, 2> x, View<Real, 2> d_y, View<Real, 2> d_x,
+                    Real* gradient) const {
+    k.rmsnorm_backward(nullptr, {x, gain.weight, gain.eps, d_y, d_x, gain.In(gradient)});
+  }
+
+  void Apply(const ExpertBank<Real>& bank, View<Real, 2> x, View<const int32_t, 1> offsets,
+             View<Real, 2> y) const {
+    k.grouped_matmul(nullptr, {x, offsets, bank.forward, bank.stride, bank.out, bank.in, y});
+  }
+  void ApplyBackward(const ExpertBank<Real>& bank, View<Real, 2> d_y,
+                     View<const int32_t, 1> offsets, View<Real, 2> d_x) const {
+    k.grouped_matmul(nullptr,
+                     {d_y, offsets, bank.backward, bank.backward_stride, bank.in, bank.out, d_x});
+  }
+  void AddGradient(const ExpertBank<Real>& bank, View<Real, 2> d_y, View<Real, 2> x,
+                   View<const int32_t, 1> offsets, Real* gradient) const {
+    k.grouped_weight_grad(nullptr, {d_y, x, offsets, bank.In(gradient)});
+  }
+
+  void Swiglu(View<Real, 2> gate, View<Real, 2> up, View<Real, 2> y) const {
+    k.swiglu(nullptr, {gate, up, y});
+  }
+  // d_h becomes d_gate.
+  void SwigluBackward(View<Real, 2> gate, View<Real, 2> up, View<Real, 2> d_h,
+                      View<Real, 2> d_up) const {
+    k.swiglu_backward(nullptr, {gate, up, d_h, d_h, d_up});
+  }
+
+  // y += x.
+  void Add(View<Real, 2> x, View<Real, 2> y) const { k.add(nullptr, {x, y}); }
+};
+
+template <typename Real>
+View<Real, 2> Matrix(Arena& arena, int64_t rows, int64_t cols) {
+  return {arena.Allocate<Real>(rows * cols), {rows, cols}};
+}
+
+// [M, H, X] as [M, H * X].
+template <typename Real>
+View<Real, 2> Flat(View<Real, 3> x) {
+  return {x.data, {x.shape[0], x.shape[1] * x.shape[2]}};
+}
+// [M, H * X] as [M, H, X].
+template <typename Real>
+View<Real, 3> Heads(View<Real, 2> x, int64_t heads) {
+  return {x.data, {x.shape[0], heads, x.shape[1] / heads}};
+}
+// [M, X], rows perhaps strided, as [M, 1, X].
+template <typename Real>
+View<Real, 3> OneHead(View<Real, 2> x) {
+  return {x.data, {x.shape[0], 1, x.shape[1]}, {x.stride[0], x.shape[1], 1}};
+}
+
+}  // namespace hone
+
+#endif  // HONE_POLICY_MODEL_OPS_H_

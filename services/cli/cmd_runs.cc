@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// hone runs list|show|hash|verify.
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "rollout/store/store.h"
+#include "services/cli/command.h"
+#include "services/cli/jsonl.h"
+#include "services/trainer/run_directory.h"
+
+namespace hone::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct RunsFlags {
+  std::string path;
+  std::string root = "runs";
+};
+
+absl::StatusOr<std::unique_ptr<Store>> OpenRun(const std::string& path) {
+  if (!fs::exists(path + "/store.sqlite")) {
+    return absl::NotFoundError(absl::StrCat("no run at ", path, " (no store.sqlite there)"));
+  }
+  return Store::Open(path + "/store.sqlite", Store::Mode::kReadOnly);
+}
+
+// What one line of `list` and the head of `show` say.
+absl::StatusOr<Json> Describe(const std::string& path) {
+  auto store = OpenRun(path);
+  if (!store.ok()) return store.status();
+  auto run = (*store)->GetRun();
+  if (!run.ok()) return run.status();
+  auto last = (*store)->LastIteration();
+  if (!last.ok()) return last.status();
+  auto attempts = (*store)->Attempts();
+  if (!attempts.ok()) return attempts.status();
+  Json json;
+  json["path"] = path;
+  json["name"] = run->name;
+  json["id"] = run->id;
+  json["iterations"] = *last;
+  json["attempts"] = attempts->size();
+  if (!attempts->empty()) {
+    json["started"] = absl::FormatTime(absl::RFC3339_sec, attempts->front().started,
+                                       absl::UTCTimeZone());
+    const std::string& end = attempts->back().end_reason;
+    json["state"] = end.empty() ? "running or killed" : end;
+  }
+  auto summary = ReadWholeFile(path + "/summary.json");
+  if (summary.ok()) json["summary"] = Json::parse(*summary, nullptr, false);
+  return json;
+}
+
+std::string Accuracy(const Json& run) {
+  const auto summary = run.find("summary");
+  if (summary == run.end() || !summary->is_object() || !summary->contains("after")) return "";
+  const Json& before = (*summary)["before"];
+  const Json& after = (*summary)["after"];
+  if (!before.is_object() || !after.is_object()) return "";
+  return absl::StrFormat("%.3f → %.3f", before.value("accuracy", 0.0),
+                         after.value("accuracy", 0.0));
+}
+
+int List(const RunsFlags& flags, const Globals& globals) {
+  std::error_code error;
+  std::vector<std::string> paths;
+  for (const auto& entry : fs::directory_iterator(flags.root, error)) {
+    if (fs::exists(entry.path() / "store.sqlite", error)) paths.push_back(entry.path().string());
+  }
+  std::sort(paths.begin(), paths.end());
+  Json rows = Json::array();
+  for (const std::string& path : paths) {
+    auto row = Describe(path);
+    rows.push_back(row.ok() ? *row
+                            : Json{{"path", path}, {"error", std::string(row.status().message())}});
+  }
+  if (globals.json) {
+    WriteRow({{"runs", rows}});
+    return kDone;
+  }
+  if (rows.empty()) std::cout << "no runs under " << flags.root << "\n";
+  for (const Json& row : rows) {
+    if (row.contains("error")) {
+      std::cout << row["path"].get<std::string>() << "  "
+                << Sanitise(row["error"].get<std::string>()) << "\n";
+      continue;
+    }
+    std::cout << absl::StrFormat("%-28s %5d iterations  %-18s %s\n",
+                                 row["path"].get<std::string>(), row["iterations"].get<int64_t>(),
+                                 row.value("state", ""), Accuracy(row));
+  }
+  return kDone;
+}
+
+int Show(const RunsFlags& flags, const Globals& globals) {
+  auto run = Describe(flags.path);
+  if (!run.ok()) return Fail(run.status(), globals);
+  auto store = OpenRun(flags.path);
+  if (!store.ok()) return Fail(store.status(), globals);
+  auto metrics = (*store)->Metrics((*run)["iterations"].get<int64_t>());
+  if (!metrics.ok()) return Fail(metrics.status(), globals);
+  if (globals.json) {
+    (*run)["metrics"] = *metrics;
+    WriteRow(*run);
+    return kDone;
+  }
+  for (const auto& [key, value] : run->items()) {
+    if (key == "summary") continue;
+    std::cout << absl::StrFormat("%-12s %s\n", key,
+                                 Sanitise(value.is_string() ? value.get<std::string>()
+                                                            : value.dump()));
+  }
+  if (!Accuracy(*run).empty()) {
+    std::cout << absl::StrFormat("%-12s %s\n", "accuracy", Accuracy(*run));
+  }
+  std::cout << "\nlast iteration\n";
+  for (const auto& [name, value] : *metrics) {
+    std::cout << absl::StrFormat("  %-36s %.6g\n", name, value);
+  }
+  return kDone;
+}
+
+int Hash(const RunsFlags& flags, const Globals& globals) {
+  auto store = OpenRun(flags.path);
+  if (!store.ok()) return Fail(store.status(), globals);
+  auto hash = (*store)->ContentHash();
+  if (!hash.ok()) return Fail(hash.status(), globals);
+  std::cout << *hash << "\n";
+  return kDone;
+}
+
+int Verify(const RunsFlags& flags, const Globals& globals) {
+  auto store = OpenRun(flags.path);
+  if (!store.ok()) return Fail(store.status(), globals);
+  absl::Status whole = (*store)->Verify();
+  if (!whole.ok()) return Fail(whole, globals);
+  std::cout << (globals.json ? "{\"whole\":true}" : "whole: every page, row and channel") << "\n";
+  return kDone;
+}
+
+}  // namespace
+
+Action SetUpRuns(CLI::App& app, const Globals& globals) {
+  auto flags = std::make_shared<RunsFlags>();
+  auto chosen = std::make_shared<int (*)(const RunsFlags&, const Globals&)>(nullptr);
+  app.require_subcommand(1);
+  const auto add = [&](const char* name, const char* summary,
+                       int (*run)(const RunsFlags&, const Globals&)) {
+    CLI::App* command = app.add_subcommand(name, summary);
+    command->callback([chosen, run] { *chosen = run; });
+    return command;
+  };
+  add("list", "runs under a folder", List)
+      ->add_option("ROOT", flags->root, "where they are")
+      ->capture_default_str();
+  for (CLI::App* command :
+       {add("show", "one run: state, accuracy, last metrics", Show),
+        add("hash", "one line over the store's content, observational tables apart", Hash),
+        add("verify", "check every page, row and channel; exit 6 if one is damaged", Verify)}) {
+    command->add_option("RUN", flags->path, "the run's directory")->required();
+  }
+  return [flags, chosen, &globals] { return (*chosen)(*flags, globals); };
+}
+
+}  // namespace hone::cli

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// hone serve: one service of the system, over gRPC.
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "policy/checkpoint/checkpoint.h"
+#include "policy/local/local_policy.h"
+#include "services/cli/command.h"
+#include "services/cli/interrupt.h"
+#include "services/cli/policy_source.h"
+#include "services/rpc/server.h"
+#include "services/servers/policy_server.h"
+#include "services/servers/verifier_server.h"
+
+namespace hone::cli {
+namespace {
+
+constexpr absl::Duration kGrace = absl::Seconds(5);
+
+struct ServeFlags {
+  std::string listen;
+  PolicyFlags policy;
+  int slots = 8;
+  int rows_per_pass = 4096;
+  int decode_batch = 128;
+  double router_bias_update = 0;
+  double balance_loss = 0;
+  bool freeze_router = false;
+};
+
+// Serves until a signal comes, then lets running calls end.
+int ServeUntilSignal(const std::string& listen, const rpc::ServedService& service,
+                     const Globals& globals) {
+  auto server = rpc::Server::Start({listen}, {service});
+  if (!server.ok()) return Fail(server.status(), globals);
+  std::cout << nlohmann::json{{"listening", (*server)->address()}}.dump() << std::endl;
+  while (InterruptFlag()->load() == 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  (*server)->Shutdown(kGrace);
+  return kDone;
+}
+
+absl::StatusOr<ServedPolicy> LoadServed(const std::string& directory, bool weights_only,
+                                        const ServeFlags& flags) {
+  auto state = ReadPolicyState(directory, weights_only);
+  if (!state.ok()) return state.status();
+  if (weights_only) state->version = 0;
+  LocalPolicyOptions options;
+  options.backend = flags.policy.backend;
+  options.threads = ThreadsOrCores(flags.policy.threads);
+  options.gradient_slots = flags.slots;
+  options.max_rows_per_pass = flags.rows_per_pass;
+  options.max_batch = flags.decode_batch;
+  options.router_bias_rate = flags.router_bias_update;
+  options.balance_alpha = flags.balance_loss;
+  options.freeze_router = flags.freeze_router;
+  auto policy = LocalPolicy::CreateFromState(*state, options);
+  if (!policy.ok()) return policy.status();
+  std::shared_ptr<LocalPolicy> shared = *std::move(policy);
+  return ServedPolicy{shared, shared};
+}
+
+int ServePolicy(const ServeFlags& flags, const Globals& globals) {
+  CatchInterrupts();
+  PolicyServerOptions options;
+  options.create = [&flags](const std::string& directory, bool weights_only) {
+    return LoadServed(directory, weights_only, flags);
+  };
+  ServedPolicy policy;
+  if (!flags.policy.model.empty()) {
+    auto loaded = LoadServed(flags.policy.model, /*weights_only=*/false, flags);
+    if (!loaded.ok()) return Fail(loaded.status(), globals);
+    policy = *std::move(loaded);
+  }
+  PolicyServer server(std::move(policy), std::move(options));
+  return ServeUntilSignal(flags.listen, server.service(), globals);
+}
+
+int ServeVerifier(const ServeFlags& flags, const Globals& globals) {
+  CatchInterrupts();
+  VerifierPool pool;
+  for (const VerifierInfo& info : ListVerifiers()) {
+    auto verifier = MakeVerifier(info.name, {});
+    if (!verifier.ok()) return Fail(verifier.status(), globals);
+    pool.Add(info.name, *std::move(verifier));
+  }
+  VerifierServer server(pool, MakeVerifier);
+  return ServeUntilSignal(flags.listen, server.service(), globals);
+}
+
+void AddListen(CLI::App& app, ServeFlags& flags) {
+  app.add_option("--listen", flags.listen,
+                 "unix:PATH or HOST:PORT on this machine; port 0: any free one")
+      ->required();
+}
+
+void AddPolicyOptions(CLI::App& app, ServeFlags& flags) {
+  AddListen(app, flags);
+  AddPolicyFlags(app, flags.policy, /*required=*/false);
+  app.add_option("--slots", flags.slots, "gradient slots; part of the result's bits")
+      ->capture_default_str();
+  app.add_option("--rows-per-pass", flags.rows_per_pass,
+                 "tokens in one backward pass; part of the result's bits")
+      ->capture_default_str();
+  app.add_option("--decode-batch", flags.decode_batch, "completions decoded at once per thread")
+      ->capture_default_str();
+  app.add_option("--router-bias-update", flags.router_bias_update,
+                 "rate of the correction bias; 0: frozen")
+      ->capture_default_str();
+  app.add_option("--balance-loss", flags.balance_loss, "weight of the sequence balance loss")
+      ->capture_default_str();
+  app.add_flag("--freeze-router", flags.freeze_router, "no gradient to router weights");
+  app.footer(
+      "Without --model it waits for a client's LoadState; until then calls fail with\n"
+      "FAILED_PRECONDITION. The defaults are those of a run's configuration.");
+}
+
+}  // namespace
+
+Action SetUpServe(CLI::App& app, const Globals& globals) {
+  auto flags = std::make_shared<ServeFlags>();
+  app.require_subcommand(1);
+  CLI::App* policy = app.add_subcommand("policy", "generate, score and learn for other processes");
+  AddPolicyOptions(*policy, *flags);
+  CLI::App* verifier = app.add_subcommand("verifier", "judge completions for other processes");
+  AddListen(*verifier, *flags);
+  CLI::App* gateway = app.add_subcommand("gateway", "OpenAI-compatible HTTP; not in this build");
+  gateway->allow_extras();
+  app.footer("Prints {\"listening\": ADDRESS} once ready. Stops on SIGINT or SIGTERM.");
+  return [flags, policy, verifier, &globals] {
+    if (policy->parsed()) return ServePolicy(*flags, globals);
+    if (verifier->parsed()) return ServeVerifier(*flags, globals);
+    return Fail(absl::UnimplementedError(
+                    "the OpenAI-compatible gateway is not in this build; serve policy or verifier"),
+                globals);
+  };
+}
+
+}  // namespace hone::cli

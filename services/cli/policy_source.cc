@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/cli/policy_source.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "policy/checkpoint/checkpoint.h"
+#include "policy/local/local_policy.h"
+#include "services/trainer/resources.h"
+
+namespace hone::cli {
+
+int ThreadsOrCores(int threads) { return threads > 0 ? threads : Cores(); }
+
+void AddPolicyFlags(CLI::App& app, PolicyFlags& flags, bool required) {
+  CLI::Option* model =
+      app.add_option("--model", flags.model, "directory of the policy (Hugging Face layout)");
+  if (required) model->required();
+  app.add_option("--backend", flags.backend, "auto, reference, generic, avx2, avx512")
+      ->capture_default_str();
+  app.add_option("--threads", flags.threads, "compute threads; 0: all cores")
+      ->check(CLI::Range(0, 256))
+      ->capture_default_str();
+}
+
+absl::StatusOr<LoadedPolicy> LoadPolicy(const PolicyFlags& flags) {
+  auto state = ReadPolicyState(flags.model, /*weights_only=*/true);
+  if (!state.ok()) return state.status();
+  LoadedPolicy loaded;
+  if (!state->tokenizer_json.empty()) {
+    auto tokenizer = ParseTokenizer(state->tokenizer_json);
+    if (!tokenizer.ok()) return tokenizer.status();
+    loaded.tokenizer = *std::move(tokenizer);
+  }
+  LocalPolicyOptions options;
+  options.backend = flags.backend;
+  options.threads = ThreadsOrCores(flags.threads);
+  options.max_batch = 128;
+  auto policy = LocalPolicy::CreateFromState(*state, options);
+  if (!policy.ok()) return policy.status();
+  auto info = (*policy)->Info();
+  if (!info.ok()) return info.status();
+  loaded.info = *info;
+  loaded.generator = *std::move(policy);
+  return loaded;
+}
+
+absl::StatusOr<LoadedPolicy> LoadPolicyWithTokenizer(const PolicyFlags& flags) {
+  auto loaded = LoadPolicy(flags);
+  if (!loaded.ok() || loaded->tokenizer != nullptr) return loaded;
+  return absl::FailedPreconditionError(absl::StrCat(
+      flags.model, " has no tokenizer.json, which text needs; give token_ids instead"));
+}
+
+}  // namespace hone::cli

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/rpc/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "services/convert/limits.h"
+#include "services/rpc/address.h"
+
+namespace hone::rpc {
+
+struct Server::State {
+  Address address;
+  std::string text;
+  std::vector<std::string> names;
+  std::unique_ptr<grpc::Server> server;
+  std::mutex mutex;
+  bool down = false;
+};
+
+namespace {
+
+// Makes way for a new socket at `path`: removes a stale one, refuses what is alive or no socket.
+// gRPC itself would unlink even a socket that another server listens on.
+absl::Status ClearSocketPath(const std::string& path) {
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0) return absl::OkStatus();
+  if (!S_ISSOCK(info.st_mode)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot listen on unix:", path, ": there is a file that is not a socket"));
+  }
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  std::memcpy(name.sun_path, path.c_str(), path.size());
+  const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (probe < 0) return absl::InternalError("cannot make a socket");
+  const int connected = connect(probe, reinterpret_cast<sockaddr*>(&name), sizeof(name));
+  const int error = errno;
+  close(probe);
+  if (connected == 0 || error == EACCES || error == EAGAIN) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot listen on unix:", path, ": another server listens there"));
+  }
+  unlink(path.c_str());
+  return absl::OkStatus();
+}
+
+void Configure(grpc::ServerBuilder& builder, const ServerOptions& options) {
+  grpc::ResourceQuota quota("hone");
+  quota.SetMaxThreads(std::max(options.max_threads, 8));
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(convert::kMaxMessageBytes));
+  builder.SetMaxSendMessageSize(static_cast<int>(convert::kMaxMessageBytes));
+  // Two servers must not share a port in silence.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Clients ping every 30 s; without these the default policy would drop them.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+}
+
+}  // namespace
+
+Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Server::~Server() { Shutdown(absl::ZeroDuration()); }
+const std::string& Server::address() const { return state_->text; }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                      const std::vector<ServedService>& services) {
+  auto address = ParseAddress(options.listen);
+  if (!address.ok()) return address.status();
+  if (address->is_unix) {
+    const absl::Status clear = ClearSocketPath(address->path);
+    if (!clear.ok()) return clear;
+  }
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+  auto state = std::make_unique<State>();
+  state->address = *address;
+  grpc::ServerBuilder builder;
+  Configure(builder, options);
+  int port = 0;
+  builder.AddListeningPort(address->ToString(), grpc::InsecureServerCredentials(), &port);
+  for (const ServedService& service : services) {
+    builder.RegisterService(service.service);
+    state->names.push_back(service.name);
+  }
+  state->server = builder.BuildAndStart();
+  if (state->server == nullptr || port == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot listen on ", address->ToString(),
+                     ": the address is taken, or may not be used here"));
+  }
+  if (address->is_unix) {
+    chmod(address->path.c_str(), 0600);
+  } else {
+    state->address.port = port;
+  }
+  state->text = state->address.ToString();
+  for (const std::string& name : state->names) {
+    state->server->GetHealthCheckService()->SetServingStatus(name, true);
+  }
+  return std::unique_ptr<Server>(new Server(std::move(state)));
+}
+
+void Server::Shutdown(absl::Duration grace) {
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  if (state_->down) return;
+  state_->down = true;
+  state_->server->GetHealthCheckService()->Shutdown();
+  state_->server->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  state_->server->Wait();
+  if (state_->address.is_unix) unlink(state_->address.path.c_str());
+}
+
+}  // namespace hone::rpc

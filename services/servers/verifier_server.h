@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// hone.v1.VerifierService over a pool of verifiers of this process, and over the registry for
+// callers that bring options of their own.
+#ifndef HONE_SERVICES_SERVERS_VERIFIER_SERVER_H_
+#define HONE_SERVICES_SERVERS_VERIFIER_SERVER_H_
+
+#include <functional>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "rollout/rollout_worker.h"
+#include "services/rpc/server.h"
+#include "verifier/verifier.h"
+
+namespace hone {
+
+// Makes a verifier from a name and options: MakeVerifier, or a test's own.
+using VerifierFactory = std::function<absl::StatusOr<std::unique_ptr<Verifier>>(
+    absl::string_view name, const VerifierOptions& options)>;
+
+// Thread-safe. Outlives the rpc::Server that serves it; the pool outlives both.
+class VerifierServer {
+ public:
+  // A question without options goes to the pool's verifiers of that name, tried in turn. One with
+  // options, or whose name the pool does not have, goes to `factory`, whose verifiers are kept
+  // (the last 64). Without a factory the pool is all there is.
+  VerifierServer(const VerifierPool& pool, VerifierFactory factory);
+  ~VerifierServer();
+  rpc::ServedService service();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hone
+
+#endif  // HONE_SERVICES_SERVERS_VERIFIER_SERVER_H_

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/trainer/train_loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "policy/checkpoint/checkpoint_directory.h"
+#include "policy/hash.h"
+#include "policy/train/schedule.h"
+#include "rollout/train_batch.h"
+#include "services/convert/run_config.h"
+#include "services/trainer/resources.h"
+
+namespace hone {
+namespace {
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+std::string TrainPosition::ToJson() const {
+  nlohmann::ordered_json json;
+  json["iteration"] = iteration;
+  json["task_cursor"] = task_cursor;
+  json["train_seconds"] = train_seconds;
+  json["max_gap"] = max_gap;
+  const std::string body = json.dump();
+  json["sha256"] = Sha256Hex(body);
+  return json.dump();
+}
+
+absl::StatusOr<TrainPosition> TrainPosition::FromJson(const std::string& text) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::parse(text, nullptr, false);
+  const absl::Status damaged =
+      absl::DataLossError("trainer.json is damaged: its digest does not match its content");
+  if (!json.is_object() || !json.contains("sha256") || !json["sha256"].is_string()) return damaged;
+  const std::string digest = json["sha256"];
+  json.erase("sha256");
+  if (Sha256Hex(json.dump()) != digest) return damaged;
+  TrainPosition position;
+  position.iteration = json.value("iteration", int64_t{0});
+  position.task_cursor = json.value("task_cursor", int64_t{0});
+  position.train_seconds = json.value("train_seconds", 0.0);
+  position.max_gap = json.value("max_gap", 0.0);
+  return position;
+}
+
+TrainLoop::TrainLoop(const v1::RunConfig& config, const std::string& run_id, TrainParts parts,
+                     TrainCallbacks callbacks)
+    : config_(config),
+      run_id_(run_id),
+      parts_(parts),
+      callbacks_(std::move(callbacks)),
+      rollout_(RolloutOptionsOf(config, run_id)),
+      loss_(LossOf(config.learner(), config.rollout().max_tokens())) {}
+
+absl::StatusOr<TrainEnd> TrainLoop::Run(TrainPosition from, const std::atomic<int>* stop) {
+  position_ = from;
+  const double began = Now();
+  const int64_t every = config_.checkpoint().every();
+  while (position_.iteration < config_.learner().iterations()) {
+    const double iteration_began = Now();
+    absl::Status done = RunIteration();
+    if (!done.ok()) return done;
+    position_.train_seconds += Now() - iteration_began;
+    const bool last = position_.iteration == config_.learner().iterations();
+    const bool stopped = stop != nullptr && stop->load() != 0;
+    const bool late = config_.limits().max_seconds() > 0 &&
+                      Now() - began > config_.limits().max_seconds();
+    const bool reached = config_.limits().stop_at_accuracy() > 0 &&
+                         accuracy_ >= config_.limits().stop_at_accuracy();
+    if (last || stopped || late || reached || position_.iteration % every == 0) {
+      absl::Status saved = SaveCheckpoint();
+      if (!saved.ok()) return saved;
+    }
+    if (last) break;
+    if (reached) return TrainEnd::kGoalReached;
+    if (stopped) return TrainEnd::kInterrupted;
+    if (late) return TrainEnd::kTimeLimit;
+  }
+  return TrainEnd::kFinished;
+}
+
+absl::Status TrainLoop::RunIteration() {
+  auto info = parts_.learner->Info();
+  if (!info.ok()) return info.status();
+  version_ = info->version;
+
+  IterationRecord record;
+  record.iteration = position_.iteration + 1;
+  const double began = Now();
+  auto groups = MakeGroups();
+  if (!groups.ok()) return groups.status();
+  absl::Status outages = CheckOutages(*groups);
+  if (!outages.ok()) return outages;
+  const double made = Now();
+  absl::Status updated = UpdatePolicy(*groups, record);
+  if (!updated.ok()) return updated;
+  AddTimes(*groups, made - began, Now() - made, record);
+
+  position_.iteration = record.iteration;
+  absl::Status evaluated = EvaluateIfDue(record);
+  if (!evaluated.ok()) return evaluated;
+  stored_seconds_ = parts_.store->stats().write_seconds;
+  absl::Status stored = parts_.store->PutIteration(record);
+  if (!stored.ok()) return stored;
+  if (config_.learner().reference_reset_iterations() > 0 &&
+      record.iteration % config_.learner().reference_reset_iterations() == 0) {
+    absl::Status reset = parts_.learner->ResetReference();
+    if (!reset.ok()) return reset;
+  }
+  std::map<std::string, double> metrics = record.metrics;
+  metrics.insert(record.observed.begin(), record.observed.end());
+  if (callbacks_.iteration) callbacks_.iteration(record.iteration, metrics);
+  return parts_.directory->AppendMetrics(record.iteration, metrics);
+}
+
+absl::StatusOr<std::vector<Group>> TrainLoop::MakeGroups() {
+  std::vector<GroupJob> jobs;
+  const int64_t prompts = config_.rollout().prompts();
+  for (int64_t p = 0; p < prompts; ++p) {
+    auto task = parts_.draw_task(position_.task_cursor++);
+    if (!task.ok()) return task.status();
+    GroupJob job;
+    job.task = *std::move(task);
+    job.key.run_seed = config_.seed();
+    job.key.purpose = Purpose::kTrain;
+    job.key.group_ordinal = static_cast<uint64_t>(position_.iteration * prompts + p);
+    job.iteration = position_.iteration + 1;
+    job.version = version_;
+    jobs.push_back(std::move(job));
+  }
+  auto groups = RunJobs(jobs);
+  if (!groups.ok()) return groups.status();
+  if (config_.learner().refill_flat()) {
+    absl::Status refilled = RefillFlat(*groups);
+    if (!refilled.ok()) return refilled;
+  }
+  return groups;
+}
+
+// Groups that the store already holds (a run that was killed made them) are read, not made again.
+absl::StatusOr<std::vector<Group>> TrainLoop::RunJobs(const std::vector<GroupJob>& jobs) {
+  std::vector<Group> groups(jobs.size());
+  std::vector<GroupJob> missing;
+  std::vector<size_t> place;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    auto stored = parts_.store->GetGroup(GroupId(run_id_, jobs[i].key));
+    if (!stored.ok()) return stored.status();
+    if (stored->has_value() && (*stored)->version == jobs[i].version) {
+      groups[i] = *std::move(*stored);
+    } else {
+      missing.push_back(jobs[i]);
+      place.push_back(i);
+    }
+  }
+  if (missing.empty()) return groups;
+  absl::Status stored;
+  auto made = parts_.scheduler->RunBatch(missing, [&](const Group& group) {
+    if (stored.ok()) stored = parts_.store->PutGroup(group);
+  });
+  if (!made.ok()) return made.status();
+  if (!stored.ok()) return stored;
+  for (size_t i = 0; i < made->size(); ++i) groups[place[i]] = std::move((*made)[i]);
+  return groups;
+}
+
+// Dynamic sampling: every flat group gets another task under the same ordinal, next attempt, until
+// none is flat or the rounds are over. Flat ones stay in the store and are left out of the update.
+absl::Status TrainLoop::RefillFlat(std::vector<Group>& groups) {
+  for (int32_t round = 1; round <= config_.learner().max_refills(); ++round) {
+    std::vector<GroupJob> jobs;
+    std::vector<size_t> place;
+    for (size_t i = 0; i < groups.size(); ++i) {
+      if (!groups[i].flat) continue;
+      auto task = parts_.draw_task(position_.task_cursor++);
+      if (!task.ok()) return task.status();
+      GroupJob job;
+      job.task = *std::move(task);
+      job.key = groups[i].key;
+      job.key.attempt = static_cast<uint32_t>(round);
+      job.iteration = groups[i].iteration;
+      job.version = version_;
+      jobs.push_back(std::move(job));
+      place.push_back(i);
+    }
+    if (jobs.empty()) break;
+    auto made = RunJobs(jobs);
+    if (!made.ok()) return made.status();
+    for (size_t j = 0; j < place.size(); ++j) groups[place[j]] = std::move((*made)[j]);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainLoop::CheckOutages(const std::vector<Group>& groups) const {
+  int64_t asked = 0;
+  int64_t outages = 0;
+  std::string example;
+  for (const Group& group : groups) {
+    asked += group.asked;
+    outages += group.outages;
+    if (example.empty() && !group.lost.empty()) example = group.lost[0].detail;
+  }
+  const double share = asked > 0 ? static_cast<double>(outages) / static_cast<double>(asked) : 0;
+  if (share <= config_.rewards().max_outage_share()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(
+      "iteration ", position_.iteration + 1, ": ", outages, " of ", asked,
+      " completions could not be verified, more than rewards.max_outage_share (",
+      config_.rewards().max_outage_share(), ")", example.empty() ? "" : "; e.g. ", example,
+      ". Nothing was learned from them. Repair the verifier and --resume"));
+}
+
+absl::Status TrainLoop::UpdatePolicy(std::vector<Group>& groups, IterationRecord& record) {
+  TrainBatchOptions options;
+  options.filter_flat = config_.learner().filter_flat();
+  options.mask_truncated = config_.learner().mask_truncated();
+  options.minibatches = config_.learner().minibatches();
+  auto batch = MakeTrainBatch(groups, options);
+  if (!batch.ok()) return batch.status();
+  record.metrics = GroupMetrics(groups, EvaluateOptions().reflection_words);
+  record.metrics["group/trained"] = static_cast<double>(batch->groups);
+  record.metrics["completion/truncated_masked"] = static_cast<double>(batch->truncated_masked);
+  for (const auto& [reason, count] : batch->dropped) {
+    record.metrics[absl::StrCat("group/dropped_", DropReasonName(reason))] =
+        static_cast<double>(count);
+  }
+  for (Minibatch& minibatch : batch->minibatches) {
+    if (loss_.parameters.count("kl_coefficient") == 0) continue;
+    absl::Status added = AddReferenceLogprobs(minibatch, record);
+    if (!added.ok()) return added;
+  }
+  for (int32_t epoch = 0; epoch < config_.learner().epochs(); ++epoch) {
+    for (size_t part = 0; part < batch->minibatches.size(); ++part) {
+      UpdateRecord update;
+      update.iteration = record.iteration;
+      update.epoch = epoch;
+      update.minibatch = static_cast<int32_t>(part);
+      update.update_id = absl::StrCat(run_id_, "/", record.iteration, "/", epoch, "/", part);
+      absl::Status done = UpdateOnce(batch->minibatches[part], std::move(update), record);
+      if (!done.ok()) return done;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainLoop::UpdateOnce(const Minibatch& minibatch, UpdateRecord update,
+                                   IterationRecord& record) {
+  const v1::LearnerConfig& learner = config_.learner();
+  ForwardBackwardRequest pass;
+  pass.sequences = minibatch.sequences;
+  pass.loss = loss_;
+  pass.temperature = rollout_.sampling.temperature;
+  pass.top_p = rollout_.sampling.top_p;
+  pass.top_k = rollout_.sampling.top_k;
+  absl::Status fresh = parts_.learner->ResetGradients();
+  if (!fresh.ok()) return fresh;
+  auto passed = parts_.learner->ForwardBackward(pass);
+  if (!passed.ok()) return passed.status();
+  if (update.epoch == 0 && update.minibatch == 0) {
+    absl::Status gap = CheckGap(minibatch, passed->logprobs, record);
+    if (!gap.ok()) return gap;
+  }
+  OptimStepRequest step;
+  step.expected_version = version_;
+  step.update_id = update.update_id;
+  const int64_t total_updates =
+      learner.iterations() * learner.epochs() * learner.minibatches();
+  const double rate = LearningRate(ScheduleOf(learner.optimizer(), total_updates), version_);
+  step.adamw = AdamWOf(learner.optimizer(), rate);
+  auto stepped = parts_.learner->OptimStep(step);
+  if (!stepped.ok()) return stepped.status();
+
+  update.slots = config_.policy().gradient_slots();
+  update.order = minibatch.trajectory_ids;
+  update.learning_rate = rate;
+  update.loss_json = nlohmann::json{{"name", loss_.name},
+                                    {"parameters", loss_.parameters},
+                                    {"options", loss_.options}}
+                         .dump();
+  update.hash_before = stepped->hash_before;
+  update.hash_after = stepped->hash_after;
+  VersionRecord version;
+  version.version = stepped->version;
+  version.parent = version_;
+  version.weights_hash = stepped->hash_after;
+  version.data_cursor = absl::StrCat("{\"task_cursor\":", position_.task_cursor, "}");
+  version_ = stepped->version;
+  for (const auto& [name, value] : passed->metrics) record.metrics[name] = value;
+  record.metrics["policy/grad_norm"] = stepped->grad_norm;
+  record.metrics["policy/update_to_weight"] = stepped->update_to_weight;
+  record.metrics["policy/learning_rate"] = rate;
+  record.metrics["train/staleness_mean"] = 0;
+  record.versions.push_back(std::move(version));
+  record.updates.push_back(std::move(update));
+  return absl::OkStatus();
+}
+
+absl::Status TrainLoop::AddReferenceLogprobs(Minibatch& minibatch, IterationRecord& record) {
+  ScoreRequest request;
+  request.reference = true;
+  request.temperature = rollout_.sampling.temperature;
+  request.top_p = rollout_.sampling.top_p;
+  request.top_k = rollout_.sampling.top_k;
+  for (const TrainSequence& sequence : minibatch.sequences) {
+    request.sequences.push_back(sequence.tokens);
+  }
+  auto scored = parts_.learner->Score(request);
+  if (!scored.ok()) return scored.status();
+  for (size_t i = 0; i < minibatch.sequences.size(); ++i) {
+    std::vector<float>& reference = scored->logprobs[i];
+    for (size_t t = 0; t < reference.size(); ++t) {
+      if (minibatch.sequences[i].loss_mask[t] == 0) reference[t] = 0;
+    }
+    record.channels[minibatch.trajectory_ids[i]]["reference_logprob"] = reference;
+    minibatch.sequences[i].reference_logprobs = std::move(reference);
+  }
+  return absl::OkStatus();
+}
+
+// The logprobs of the update's own forward against those recorded when the tokens were drawn.
+absl::Status TrainLoop::CheckGap(const Minibatch& minibatch,
+                                 const std::vector<std::vector<float>>& logprobs,
+                                 IterationRecord& record) {
+  double worst = 0;
+  std::string where;
+  const std::vector<TrainSequence>& sequences = minibatch.sequences;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    for (size_t t = 1; t < sequences[i].tokens.size(); ++t) {
+      if (sequences[i].loss_mask[t] == 0) continue;
+      const float behaviour = sequences[i].behaviour_logprobs[t];
+      const float current = logprobs[i][t];
+      if (std::memcmp(&behaviour, &current, sizeof(float)) == 0) continue;
+      double gap = std::fabs(static_cast<double>(behaviour) - current);
+      if (!(gap > 0)) gap = std::isnan(gap) ? std::numeric_limits<double>::infinity() : 1e-45;
+      if (gap > worst) {
+        worst = gap;
+        where = absl::StrCat("trajectory ", minibatch.trajectory_ids[i], ", token ", t, ": drawn at ", behaviour,
+                             ", scored at ", current);
+      }
+    }
+  }
+  record.metrics["train/generator_learner_gap"] = worst;
+  position_.max_gap = std::max(position_.max_gap, worst);
+  if (worst == 0 || config_.learner().gap() == "warn") return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(
+      "generator and learner disagree at iteration ", record.iteration, ": ", where,
+      ". The update was not made. Report this, or set learner.gap: \"warn\" to go on"));
+}
+
+absl::Status TrainLoop::EvaluateIfDue(IterationRecord& record) {
+  const int64_t every = config_.evaluation().every();
+  if (every == 0 || record.iteration % every != 0 ||
+      record.iteration == config_.learner().iterations()) {
+    return absl::OkStatus();  // the last one is evaluated in full, afterwards
+  }
+  const double began = Now();
+  auto evaluations = EvaluateNow(config_.evaluation().limit(), "eval", "");
+  if (!evaluations.ok()) return evaluations.status();
+  for (const Evaluation& evaluation : *evaluations) {
+    const std::string prefix = absl::StrCat("eval/", evaluation.name, "/");
+    record.metrics[prefix + "accuracy"] = evaluation.accuracy;
+    record.metrics[prefix + "median_completion_tokens"] = evaluation.median_completion_tokens;
+    record.metrics[prefix + "waits_per_completion"] = evaluation.waits_per_completion;
+  }
+  record.observed["time/evaluate_s"] = Now() - began;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Evaluation>> TrainLoop::EvaluateInFull(const std::string& label) {
+  return EvaluateNow(config_.evaluation().final_limit(), label, "/full");
+}
+
+absl::StatusOr<std::vector<Evaluation>> TrainLoop::EvaluateNow(int64_t limit,
+                                                               const std::string& label,
+                                                               const std::string& stored_suffix) {
+  auto info = parts_.learner->Info();
+  if (!info.ok()) return info.status();
+  EvaluateOptions options;
+  options.rollout = rollout_;
+  options.rollout.sampling.temperature = static_cast<float>(config_.evaluation().temperature());
+  options.rollout.sampling.top_p = 1;
+  options.rollout.sampling.top_k = 0;
+  options.rollout.sampling.max_tokens = config_.evaluation().max_tokens();
+  options.samples = config_.evaluation().samples();
+  options.limit = limit;
+  options.seed = config_.seed();
+  std::vector<Evaluation> evaluations;
+  for (const EvaluationSet& set : *parts_.evaluations) {
+    auto evaluation = Evaluate(*parts_.generator, *parts_.verifiers, *parts_.tokenizer, *set.tasks,
+                               options, [&](int64_t done, int64_t total) {
+                                 if (callbacks_.evaluating) {
+                                   callbacks_.evaluating(absl::StrCat(label, " ", set.name), done,
+                                                         total);
+                                 }
+                               });
+    if (!evaluation.ok()) return evaluation.status();
+    evaluation->name = set.name + stored_suffix;
+    absl::Status stored =
+        parts_.store->PutEvaluation(position_.iteration, info->version, *evaluation);
+    if (!stored.ok()) return stored;
+    evaluation->name = set.name;
+    evaluations.push_back(*std::move(evaluation));
+  }
+  if (!evaluations.empty()) accuracy_ = evaluations[0].accuracy;
+  return evaluations;
+}
+
+absl::Status TrainLoop::SaveCheckpoint() {
+  auto info = parts_.learner->Info();
+  if (!info.ok()) return info.status();
+  CheckpointDirectory checkpoints(parts_.directory->checkpoints());
+  auto temporary = checkpoints.Begin(info->version);
+  if (!temporary.ok()) return temporary.status();
+  absl::Status saved = parts_.learner->SaveState(*temporary);
+  if (saved.ok()) saved = WriteFileAtomically(*temporary + "/trainer.json", position_.ToJson());
+  auto published = saved.ok() ? checkpoints.Commit(*temporary, info->version)
+                              : absl::StatusOr<std::string>(saved);
+  if (!published.ok()) {
+    (void)checkpoints.Abandon(*temporary);
+    return published.status();
+  }
+  CheckpointRecord record;
+  record.iteration = position_.iteration;
+  record.version = info->version;
+  record.path = absl::StrCat("checkpoints/", CheckpointName(info->version));
+  record.weights_hash = info->weights_hash;
+  absl::Status stored = parts_.store->PutCheckpoint(record);
+  if (!stored.ok() || config_.checkpoint().keep() == 0) return stored;
+  return checkpoints.Prune(config_.checkpoint().keep()).status();
+}
+
+void TrainLoop::AddTimes(const std::vector<Group>& groups, double generate_s, double update_s,
+                         IterationRecord& record) const {
+  int64_t generated = 0;
+  int64_t trained = 0;
+  for (const Group& group : groups) {
+    for (const Trajectory& trajectory : group.trajectories) {
+      generated += trajectory.completion_tokens();
+      trained += static_cast<int64_t>(trajectory.tokens.size());
+    }
+  }
+  record.metrics["tokens/generated"] = static_cast<double>(generated);
+  record.metrics["tokens/trained"] = static_cast<double>(trained);
+  record.observed = ObservedGroupMetrics(groups);
+  record.observed["time/rollout_s"] = generate_s;
+  record.observed["time/update_s"] = update_s;
+  record.observed["tokens/per_s"] = static_cast<double>(generated) / (generate_s + update_s);
+  record.observed["memory/rss_bytes"] = static_cast<double>(ResidentBytes());
+  record.observed["time/store_s"] = parts_.store->stats().write_seconds - stored_seconds_;
+}
+
+}  // namespace hone

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// READ THIS FIRST. The loop: tasks -> groups (generate, verify, reward) -> store -> update ->
+// checkpoint. It is written against interfaces alone, so that it runs the same over a policy, a
+// verifier and workers in this process or in others.
+//
+// Resume: a checkpoint names its iteration and data cursor. Whatever the store holds after it is
+// trimmed, except whole groups: they are read back by their ids instead of being made again. So a
+// run that was killed at any instant ends with the weights hash and the store hash of one that was
+// not.
+#ifndef HONE_SERVICES_TRAINER_TRAIN_LOOP_H_
+#define HONE_SERVICES_TRAINER_TRAIN_LOOP_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "hone/v1/run_config.pb.h"
+#include "policy/generator.h"
+#include "policy/learner.h"
+#include "policy/tokenizer/tokenizer.h"
+#include "rollout/evaluate.h"
+#include "rollout/rollout_worker.h"
+#include "rollout/scheduler.h"
+#include "rollout/store/store.h"
+#include "rollout/task_source.h"
+#include "rollout/train_batch.h"
+#include "services/trainer/run_directory.h"
+
+namespace hone {
+
+// A set of tasks to evaluate on, by name.
+struct EvaluationSet {
+  std::string name;
+  std::unique_ptr<TaskSource> tasks;
+};
+
+using TaskDraw = std::function<absl::StatusOr<Task>(int64_t ordinal)>;
+
+// What the loop works with. Nothing is owned; all of it outlives the loop.
+struct TrainParts {
+  Generator* generator = nullptr;
+  Learner* learner = nullptr;
+  const VerifierPool* verifiers = nullptr;
+  const Tokenizer* tokenizer = nullptr;
+  TaskDraw draw_task;                    // ordinal to task, a pure function
+  const std::vector<EvaluationSet>* evaluations = nullptr;
+  Scheduler* scheduler = nullptr;        // its workers run elsewhere
+  RunDirectory* directory = nullptr;
+  Store* store = nullptr;
+};
+
+// Where the loop stands; a checkpoint carries it.
+struct TrainPosition {
+  int64_t iteration = 0;      // done so far
+  int64_t task_cursor = 0;    // tasks drawn from the schedule so far
+  double train_seconds = 0;   // wall time over all attempts; observational
+  double max_gap = 0;         // largest generator/learner gap seen
+
+  std::string ToJson() const;
+  static absl::StatusOr<TrainPosition> FromJson(const std::string& text);
+};
+
+struct TrainCallbacks {
+  // After each iteration, for progress.
+  std::function<void(int64_t iteration, const std::map<std::string, double>& metrics)> iteration;
+  std::function<void(const std::string& label, int64_t done, int64_t total)> evaluating;
+};
+
+// How it ended.
+enum class TrainEnd { kFinished, kInterrupted, kTimeLimit, kGoalReached };
+
+class TrainLoop {
+ public:
+  TrainLoop(const v1::RunConfig& config, const std::string& run_id, TrainParts parts,
+            TrainCallbacks callbacks);
+
+  // Begins at a position (zero, or a checkpoint's) and runs to the end of the config, a limit, or
+  // until *stop becomes non-zero (between iterations; the state is then saved).
+  absl::StatusOr<TrainEnd> Run(TrainPosition from, const std::atomic<int>* stop);
+
+  // One pass of the loop. On error the store may hold more groups than before and nothing else.
+  absl::Status RunIteration();
+
+  // Saves the policy and the position, whole or not at all, and points `latest` at it.
+  absl::Status SaveCheckpoint();
+
+  // On evaluation.final_limit tasks, stored under NAME/full.
+  absl::StatusOr<std::vector<Evaluation>> EvaluateInFull(const std::string& label);
+
+  const TrainPosition& position() const { return position_; }
+
+ private:
+  // Groups of one iteration, refills included, in the order that the update uses.
+  absl::StatusOr<std::vector<Group>> MakeGroups();
+  absl::StatusOr<std::vector<Group>> RunJobs(const std::vector<GroupJob>& jobs);
+  absl::Status RefillFlat(std::vector<Group>& groups);
+  absl::Status CheckOutages(const std::vector<Group>& groups) const;
+  absl::Status UpdatePolicy(std::vector<Group>& groups, IterationRecord& record);
+  absl::Status UpdateOnce(const Minibatch& minibatch, UpdateRecord update,
+                          IterationRecord& record);
+  absl::Status AddReferenceLogprobs(Minibatch& minibatch, IterationRecord& record);
+  absl::Status CheckGap(const Minibatch& minibatch,
+                        const std::vector<std::vector<float>>& logprobs,
+                        IterationRecord& record);
+  absl::Status EvaluateIfDue(IterationRecord& record);
+  absl::StatusOr<std::vector<Evaluation>> EvaluateNow(int64_t limit, const std::string& label,
+                                                      const std::string& stored_suffix);
+  void AddTimes(const std::vector<Group>& groups, double generate_s, double update_s,
+                IterationRecord& record) const;
+
+  const v1::RunConfig& config_;
+  std::string run_id_;
+  TrainParts parts_;
+  TrainCallbacks callbacks_;
+  RolloutOptions rollout_;
+  LossSpec loss_;
+  TrainPosition position_;
+  int64_t version_ = 0;
+  double accuracy_ = 0;       // of the last evaluation
+  double stored_seconds_ = 0; // in the store when the last iteration began to be recorded
+};
+
+}  // namespace hone
+
+#endif  // HONE_SERVICES_TRAINER_TRAIN_LOOP_H_

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/trainer/train_run.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "policy/checkpoint/checkpoint.h"
+#include "policy/checkpoint/checkpoint_directory.h"
+#include "policy/hash.h"
+#include "policy/local/local_policy.h"
+#include "rollout/local_workers.h"
+#include "services/clients/remote_policy.h"
+#include "services/convert/run_config.h"
+#include "services/trainer/base_policy.h"
+#include "services/trainer/resources.h"
+#include "services/trainer/train_host.h"
+#include "services/trainer/train_setup.h"
+
+namespace hone {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// Owns everything a run works with, and takes it down in the right order.
+class TrainRun {
+ public:
+  TrainRun(const TrainRequest& request, const TrainProgressEvents& events)
+      : request_(request),
+        events_(events),
+        config_(request.config),
+        canonical_(CanonicalRunConfig(request.config)),
+        run_id_(Sha256Hex(canonical_).substr(0, 32)) {}
+
+  ~TrainRun() {
+    if (scheduler_ != nullptr) scheduler_->Cancel();
+    workers_.reset();
+    host_.reset();
+  }
+
+  absl::StatusOr<TrainSummary> Run();
+
+ private:
+  absl::Status OpenDirectory();
+  absl::Status CheckSameConfig();
+  absl::Status FindCheckpoint();
+  absl::Status OpenStore();
+  absl::Status PreparePolicy();
+  absl::Status LoadPolicy(const std::string& directory, bool weights_only);
+  absl::Status OpenParts();
+  absl::Status StartWorkers();
+  absl::Status EvaluateBefore(TrainLoop& loop);
+  absl::Status EvaluateAfter(TrainLoop& loop);
+  absl::Status WriteSummary(const TrainLoop& loop);
+  absl::Status Execute();
+  absl::StatusOr<TrainSummary> Finished(const std::string& summary_json);
+  void AddCurves();
+
+  const TrainRequest& request_;
+  const TrainProgressEvents& events_;
+  const v1::RunConfig& config_;
+  const std::string canonical_;
+  const std::string run_id_;
+  TrainSummary summary_;
+  TrainPosition position_;
+  std::string checkpoint_;        // folder to go on from; empty: from the base
+  std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<LocalPolicy> local_;
+  std::unique_ptr<RemotePolicy> remote_;
+  Generator* generator_ = nullptr;
+  Learner* learner_ = nullptr;
+  std::unique_ptr<VerifierPool> verifiers_;
+  TaskDraw draw_task_;
+  std::vector<EvaluationSet> evaluations_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<LocalWorkers> workers_;
+  std::unique_ptr<TrainHost> host_;
+};
+
+absl::Status TrainRun::OpenDirectory() {
+  const bool there = fs::exists(request_.out + "/config.textproto");
+  if (request_.resume && !there && events_.note) {
+    events_.note(absl::StrCat("nothing to resume at ", request_.out, " yet: starting over"));
+  }
+  auto directory = request_.resume && there ? RunDirectory::Resume(request_.out)
+                                            : RunDirectory::Create(request_.out);
+  if (!directory.ok()) return directory.status();
+  directory_ = *std::move(directory);
+  if (there) return CheckSameConfig();
+  return WriteFileAtomically(directory_->File("config.textproto"), PrintRunConfig(config_));
+}
+
+absl::Status TrainRun::CheckSameConfig() {
+  const std::string path = directory_->File("config.textproto");
+  auto text = ReadWholeFile(path);
+  if (!text.ok()) return text.status();
+  auto stored = ParseRunConfig(*text, path);
+  if (!stored.ok()) {
+    return absl::DataLossError(absl::StrCat("the run's own config is damaged: ",
+                                            stored.status().message()));
+  }
+  const std::string difference = DescribeDifference(canonical_, CanonicalRunConfig(*stored));
+  if (difference.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(request_.out, " was started with another config:\n", difference,
+                   "Resume with the same one, or start a new run with --out"));
+}
+
+absl::Status TrainRun::FindCheckpoint() {
+  if (!request_.resume) return absl::OkStatus();
+  CheckpointDirectory checkpoints(directory_->checkpoints());
+  absl::Status swept = checkpoints.RemoveLeftovers().status();
+  if (!swept.ok()) return swept;
+  auto found = checkpoints.FindLatestGood();
+  if (absl::IsNotFound(found.status())) return absl::OkStatus();
+  if (!found.ok()) return found.status();
+  for (const BadCheckpoint& bad : found->bad) {
+    if (events_.note) {
+      events_.note(absl::StrCat("passing over ", bad.path, ": ", bad.why.message()));
+    }
+  }
+  auto text = ReadWholeFile(found->checkpoint.path + "/trainer.json");
+  if (!text.ok()) return text.status();
+  auto position = TrainPosition::FromJson(*text);
+  if (!position.ok()) return position.status();
+  position_ = *position;
+  checkpoint_ = found->checkpoint.path;
+  return absl::OkStatus();
+}
+
+absl::Status TrainRun::OpenStore() {
+  const std::string path = directory_->File("store.sqlite");
+  if (checkpoint_.empty()) {
+    for (const char* suffix : {"", "-wal", "-shm"}) {
+      std::error_code error;
+      fs::remove(path + suffix, error);
+    }
+  }
+  auto store = Store::Open(path, checkpoint_.empty() ? Store::Mode::kCreate
+                                                     : Store::Mode::kAppend);
+  if (!store.ok()) return store.status();
+  store_ = *std::move(store);
+  RunRecord run;
+  run.id = run_id_;
+  run.name = config_.name();
+  run.config = canonical_;
+  run.config_hash = Sha256Hex(canonical_);
+  run.code_version = "0.1.0";
+  absl::Status put = store_->PutRun(run);
+  if (!put.ok()) return put;
+  absl::Status trimmed = store_->TrimAfter(position_.iteration);
+  if (!trimmed.ok()) return trimmed;
+  return directory_->TrimMetrics(position_.iteration);
+}
+
+absl::Status TrainRun::LoadPolicy(const std::string& directory, bool weights_only) {
+  auto tokenizer = ReadTokenizer(directory + "/tokenizer.json");
+  if (!tokenizer.ok()) return tokenizer.status();
+  tokenizer_ = *std::move(tokenizer);
+  if (!request_.policy_address.empty()) {
+    auto remote = RemotePolicy::Connect(request_.policy_address);
+    if (!remote.ok()) return remote.status();
+    remote_ = *std::move(remote);
+    generator_ = remote_.get();
+    learner_ = remote_.get();
+    return remote_->LoadState(directory, weights_only);
+  }
+  auto state = ReadPolicyState(directory, weights_only);
+  if (!state.ok()) return state.status();
+  if (weights_only) state->version = 0;
+  auto local = LocalPolicy::CreateFromState(*state, LocalOptionsOf(config_, request_.threads));
+  if (!local.ok()) return local.status();
+  local_ = *std::move(local);
+  generator_ = local_.get();
+  learner_ = local_.get();
+  return absl::OkStatus();
+}
+
+absl::Status TrainRun::PreparePolicy() {
+  if (!checkpoint_.empty()) return LoadPolicy(checkpoint_, /*weights_only=*/false);
+  std::string base = config_.policy().model_dir();
+  if (base.empty()) {
+    BaseOptions options;
+    options.threads = request_.threads;
+    options.bases_directory = request_.bases_directory;
+    if (options.bases_directory.empty()) {
+      options.bases_directory =
+          (fs::absolute(request_.out).lexically_normal().parent_path() / "bases").string();
+    }
+    options.stop = request_.stop;
+    options.progress = events_.pretraining;
+    auto prepared = PrepareBase(config_, options, &summary_.pretrain_s);
+    if (!prepared.ok()) return prepared.status();
+    base = *prepared;
+  }
+  absl::Status loaded = LoadPolicy(base, /*weights_only=*/true);
+  if (!loaded.ok()) return loaded;
+  return config_.learner().kl() == "none" ? absl::OkStatus() : learner_->ResetReference();
+}
+
+absl::Status TrainRun::OpenParts() {
+  auto verifiers = MakeVerifiers(VerifierSetups(config_), request_.verifier_address);
+  if (!verifiers.ok()) return verifiers.status();
+  verifiers_ = *std::move(verifiers);
+  auto draw_task = MakeTaskDraw(config_);
+  if (!draw_task.ok()) return draw_task.status();
+  draw_task_ = *std::move(draw_task);
+  auto evaluations = MakeEvaluations(config_);
+  if (!evaluations.ok()) return evaluations.status();
+  evaluations_ = *std::move(evaluations);
+  return absl::OkStatus();
+}
+
+absl::Status TrainRun::StartWorkers() {
+  const RolloutOptions rollout = RolloutOptionsOf(config_, run_id_);
+  scheduler_ = std::make_unique<Scheduler>(
+      SchedulerOptions(), [rollout](const GroupJob& job, const Group& group) {
+        return CheckGroup(job, group, rollout);
+      });
+  if (request_.workers > 0) {
+    LocalWorkersOptions options;
+    options.workers = request_.workers;
+    options.jobs_per_lease =
+        (config_.rollout().prompts() + request_.workers - 1) / request_.workers;
+    workers_ = std::make_unique<LocalWorkers>(*scheduler_, *generator_, *verifiers_, *tokenizer_,
+                                              rollout, options);
+  }
+  if (request_.listen.empty()) return absl::OkStatus();
+  WorkerSetup setup;
+  setup.rollout = rollout;
+  setup.tokenizer_json = tokenizer_->json();
+  setup.verifiers = VerifierSetups(config_);
+  setup.policy_address = request_.policy_address;
+  auto host = TrainHost::Start(request_.listen, *scheduler_, generator_, setup);
+  if (!host.ok()) return host.status();
+  host_ = *std::move(host);
+  if (events_.listening) events_.listening(host_->address());
+  return absl::OkStatus();
+}
+
+absl::Status TrainRun::EvaluateBefore(TrainLoop& loop) {
+  const std::string path = directory_->File("evaluation_before.json");
+  if (!checkpoint_.empty()) {
+    auto text = ReadWholeFile(path);
+    if (!text.ok()) return text.status();
+    auto before = EvaluationSummary::FromJson(*text);
+    if (!before.ok()) return before.status();
+    summary_.before = *std::move(before);
+    return absl::OkStatus();
+  }
+  VersionRecord version;
+  auto info = learner_->Info();
+  if (!info.ok()) return info.status();
+  version.weights_hash = info->weights_hash;
+  version.data_cursor = "{\"task_cursor\":0}";
+  absl::Status put = store_->PutVersion(version);
+  if (!put.ok()) return put;
+  const double began = Now();
+  auto evaluations = loop.EvaluateInFull("before");
+  if (!evaluations.ok()) return evaluations.status();
+  summary_.eval_s += Now() - began;
+  if (!evaluations->empty()) summary_.before = EvaluationSummary::Of((*evaluations)[0]);
+  absl::Status written = WriteFileAtomically(path, summary_.before.ToJson());
+  if (!written.ok()) return written;
+  return loop.SaveCheckpoint();
+}
+
+absl::Status TrainRun::EvaluateAfter(TrainLoop& loop) {
+  const double began = Now();
+  auto evaluations = loop.EvaluateInFull("after");
+  if (!evaluations.ok()) return evaluations.status();
+  summary_.eval_s += Now() - began;
+  if (!evaluations->empty()) summary_.after = EvaluationSummary::Of((*evaluations)[0]);
+  return WriteFileAtomically(directory_->File("evaluation_after.json"), summary_.after.ToJson());
+}
+
+absl::Status TrainRun::WriteSummary(const TrainLoop& loop) {
+  auto info = learner_->Info();
+  if (!info.ok()) return info.status();
+  summary_.weights_hash = info->weights_hash;
+  summary_.max_gap = loop.position().max_gap;
+  summary_.train_s = loop.position().train_seconds;
+  Json json;
+  json["before"] = Json::parse(summary_.before.row_json, nullptr, false);
+  json["after"] = Json::parse(summary_.after.row_json, nullptr, false);
+  json["wall_s"] = {{"pretrain", summary_.pretrain_s},
+                    {"train", summary_.train_s},
+                    {"eval", summary_.eval_s}};
+  json["max_generator_learner_gap"] = summary_.max_gap;
+  json["weights_hash"] = summary_.weights_hash;
+  json["iterations"] = loop.position().iteration;
+  json["end"] = summary_.end == TrainEnd::kTimeLimit ? "time_limit"
+                : summary_.end == TrainEnd::kGoalReached ? "goal_reached"
+                                                          : "finished";
+  return WriteFileAtomically(
+      directory_->File("summary.json"),
+      json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+absl::StatusOr<TrainSummary> TrainRun::Finished(const std::string& summary_json) {
+  const Json json = Json::parse(summary_json, nullptr, false);
+  if (!json.is_object()) return absl::DataLossError("summary.json is damaged; remove it");
+  summary_.already_finished = true;
+  summary_.weights_hash = json.value("weights_hash", "");
+  summary_.max_gap = json.value("max_generator_learner_gap", 0.0);
+  for (auto [file, summary] : {std::pair{"evaluation_before.json", &summary_.before},
+                               std::pair{"evaluation_after.json", &summary_.after}}) {
+    auto text = ReadWholeFile(directory_->File(file));
+    if (!text.ok()) continue;
+    auto parsed = EvaluationSummary::FromJson(*text);
+    if (parsed.ok()) *summary = *std::move(parsed);
+  }
+  return summary_;
+}
+
+void TrainRun::AddCurves() {
+  for (const char* name :
+       {"accuracy/mean", "completion/length_mean", "reflection/wait_per_completion"}) {
+    auto values = store_->Metric(name);
+    if (!values.ok()) continue;
+    for (const auto& [iteration, value] : *values) summary_.curves[name].push_back(value);
+  }
+}
+
+absl::Status TrainRun::Execute() {
+  TrainParts parts;
+  parts.generator = generator_;
+  parts.learner = learner_;
+  parts.verifiers = verifiers_.get();
+  parts.tokenizer = tokenizer_.get();
+  parts.draw_task = draw_task_;
+  parts.evaluations = &evaluations_;
+  parts.scheduler = scheduler_.get();
+  parts.directory = directory_.get();
+  parts.store = store_.get();
+  TrainCallbacks callbacks;
+  callbacks.evaluating = events_.evaluating;
+  callbacks.iteration = [&](int64_t iteration, const std::map<std::string, double>& metrics) {
+    if (events_.iteration) {
+      events_.iteration(iteration, config_.learner().iterations(), metrics);
+    }
+  };
+  TrainLoop loop(config_, run_id_, parts, callbacks);
+  absl::Status before = EvaluateBefore(loop);
+  if (!before.ok()) return before;
+  auto end = loop.Run(position_, request_.stop);
+  if (!end.ok()) return end.status();
+  summary_.end = *end;
+  AddCurves();
+  if (*end == TrainEnd::kInterrupted) return absl::OkStatus();
+  absl::Status after = EvaluateAfter(loop);
+  if (!after.ok()) return after;
+  return WriteSummary(loop);
+}
+
+absl::StatusOr<TrainSummary> TrainRun::Run() {
+  summary_.path = request_.out;
+  absl::Status opened = OpenDirectory();
+  if (!opened.ok()) return opened;
+  if (auto summary = ReadWholeFile(directory_->File("summary.json"));
+      request_.resume && summary.ok() && !absl::StrContains(*summary, "\"time_limit\"")) {
+    return Finished(*summary);
+  }
+  for (auto step : {&TrainRun::FindCheckpoint, &TrainRun::OpenStore, &TrainRun::PreparePolicy,
+                    &TrainRun::OpenParts, &TrainRun::StartWorkers}) {
+    absl::Status done = (this->*step)();
+    if (!done.ok()) return done;
+  }
+  const std::string environment = EnvironmentJson();
+  absl::Status written = WriteFileAtomically(directory_->File("env.json"), environment + "\n");
+  if (!written.ok()) return written;
+  AttemptRecord attempt;
+  attempt.started = absl::Now();
+  attempt.host = HostName();
+  attempt.pid = getpid();
+  attempt.environment_json = environment;
+  auto number = store_->BeginAttempt(attempt);
+  if (!number.ok()) return number.status();
+  absl::Status executed = Execute();
+  const std::string reason = !executed.ok() ? absl::StrCat("failed: ", executed.message())
+                             : summary_.end == TrainEnd::kInterrupted ? "interrupted"
+                                                                      : "finished";
+  absl::Status ended = store_->EndAttempt(*number, absl::Now(), reason);
+  if (!executed.ok()) return executed;
+  if (!ended.ok()) return ended;
+  return std::move(summary_);
+}
+
+}  // namespace
+
+absl::StatusOr<TrainSummary> RunTrain(const TrainRequest& request,
+                                      const TrainProgressEvents& events) {
+  TrainRun run(request, events);
+  return run.Run();
+}
+
+}  // namespace hone

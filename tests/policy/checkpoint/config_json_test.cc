@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/checkpoint/config_json.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/policy/checkpoint/test_state.h"
+
+namespace hone {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+ModelConfig Parse(const json& file) {
+  const auto config = ParseConfigJson(file.dump());
+  EXPECT_TRUE(config.ok()) << config.status();
+  return config.ok() ? config->config : ModelConfig();
+}
+
+// DeepSeek-V2-Lite, as published.
+json V2Lite() {
+  return json::parse(R"({
+    "architectures": ["DeepseekV2ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+    "aux_loss_alpha": 0.001, "bos_token_id": 100000, "eos_token_id": 100001,
+    "first_k_dense_replace": 1, "hidden_act": "silu", "hidden_size": 2048,
+    "initializer_range": 0.02, "intermediate_size": 10944, "kv_lora_rank": 512,
+    "max_position_embeddings": 163840, "model_type": "deepseek_v2", "moe_intermediate_size": 1408,
+    "moe_layer_freq": 1, "n_group": 1, "n_routed_experts": 64, "n_shared_experts": 2,
+    "norm_topk_prob": false, "num_attention_heads": 16, "num_experts_per_tok": 6,
+    "num_hidden_layers": 27, "num_key_value_heads": 16, "pretraining_tp": 1, "q_lora_rank": null,
+    "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "rms_norm_eps": 1e-06,
+    "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707,
+      "mscale_all_dim": 0.707, "original_max_position_embeddings": 4096, "type": "yarn"},
+    "rope_theta": 10000, "routed_scaling_factor": 1.0, "scoring_func": "softmax", "seq_aux": true,
+    "tie_word_embeddings": false, "topk_group": 1, "topk_method": "greedy",
+    "torch_dtype": "bfloat16", "use_cache": true, "v_head_dim": 128, "vocab_size": 102400})");
+}
+
+TEST(ConfigJson, ReadsAPublishedV2Config) {
+  const ModelConfig config = Parse(V2Lite());
+  EXPECT_EQ(config.model_type, "deepseek_v2");
+  EXPECT_EQ(config.q_lora_rank, 0);
+  EXPECT_EQ(config.n_routed_experts, 64);
+  EXPECT_EQ(config.topk_method, "greedy");
+  EXPECT_EQ(config.scoring_func, "softmax");
+  EXPECT_FALSE(config.norm_topk_prob);
+  EXPECT_TRUE(config.rope_scaling.yarn);
+  EXPECT_EQ(config.rope_scaling.factor, 40);
+  EXPECT_EQ(config.rope_scaling.mscale_all_dim, 0.707);
+  EXPECT_NEAR(config.AttentionScale(), 0.1147213868, 1e-9);
+  EXPECT_EQ(config.eos_token_id, 100001);
+}
+
+TEST(ConfigJson, ReadsTheNamesOfTransformers5AsTheOlderOnes) {
+  json file = V2Lite();
+  const ModelConfig older = Parse(file);
+  json rope = file["rope_scaling"];
+  rope.erase("type");
+  rope["rope_type"] = "yarn";
+  rope["rope_theta"] = 10000.0;
+  rope["original_max_position_embeddings"] = 4096.0;
+  file.erase("rope_scaling");
+  file.erase("rope_theta");
+  file.erase("torch_dtype");
+  file["rope_parameters"] = rope;
+  file["dtype"] = "bfloat16";
+  file["head_dim"] = 64;
+  file["qk_head_dim"] = 192;
+  file["rope_interleave"] = true;
+  EXPECT_EQ(Parse(file), older);
+  file["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 50000.0}};
+  EXPECT_EQ(Parse(file).rope_theta, 50000);
+  EXPECT_FALSE(Parse(file).rope_scaling.yarn);
+}
+
+TEST(ConfigJson, TakesTheDefaultsOfTheNamedClass) {
+  json file = V2Lite();
+  for (const char* name : {"topk_method", "scoring_func", "norm_topk_prob", "n_group", "topk_group",
+                           "routed_scaling_factor", "moe_layer_freq", "rope_scaling",
+                           "num_key_value_heads", "first_k_dense_replace"}) {
+    file.erase(name);
+  }
+  const ModelConfig v2 = Parse(file);
+  EXPECT_EQ(v2.scoring_func, "softmax");
+  EXPECT_EQ(v2.topk_method, "greedy");
+  EXPECT_EQ(v2.routed_scaling_factor, 1.0);
+  EXPECT_EQ(v2.first_k_dense_replace, 0);
+  file["model_type"] = "deepseek_v3";
+  const ModelConfig v3 = Parse(file);
+  EXPECT_EQ(v3.scoring_func, "sigmoid");
+  EXPECT_EQ(v3.topk_method, "noaux_tc");
+  EXPECT_TRUE(v3.norm_topk_prob);
+  EXPECT_EQ(v3.routed_scaling_factor, 2.5);
+  EXPECT_EQ(v3.first_k_dense_replace, 3);
+}
+
+TEST(ConfigJson, ReadsTheMisspeltNameOfTheGreedyMethod) {
+  json file = V2Lite();
+  file["topk_method"] = "gready";
+  EXPECT_EQ(Parse(file).topk_method, "greedy");
+}
+
+TEST(ConfigJson, RefusesByNameWhatItCannotHonour) {
+  const struct {
+    const char* name;
+    json value;
+  } settings[] = {
+      {"hidden_act", "gelu"},     {"attention_bias", true},
+      {"mlp_bias", true},         {"attention_dropout", 0.1},
+      {"rope_interleave", false}, {"quantization_config", {{"quant_method", "fp8"}}},
+      {"topk_method", "lottery"}, {"scoring_func", "tanh"},
+      {"model_type", "llama"},    {"architectures", {"LlamaForCausalLM", "x"}},
+      {"num_key_value_heads", 4}, {"rope_scaling", {{"type", "linear"}, {"factor", 2}}},
+      {"eos_token_id", {1, 2}},
+  };
+  for (const auto& [name, value] : settings) {
+    json file = V2Lite();
+    file[name] = value;
+    const auto config = ParseConfigJson(file.dump());
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kUnimplemented)
+        << name << ": " << config.status();
+    const std::string words(config.status().message());
+    EXPECT_TRUE(words.find(name) != std::string::npos || words.find("rope type") != words.npos)
+        << words;
+  }
+}
+
+TEST(ConfigJson, NamesAFieldThatIsAbsentOrOfTheWrongType) {
+  for (const char* name :
+       {"vocab_size", "hidden_size", "kv_lora_rank", "num_hidden_layers", "moe_intermediate_size",
+        "num_experts_per_tok", "model_type", "max_position_embeddings"}) {
+    json file = V2Lite();
+    file.erase(name);
+    EXPECT_THAT(std::string(ParseConfigJson(file.dump()).status().message()), HasSubstr(name));
+    file[name] = json::array();
+    const absl::Status status = ParseConfigJson(file.dump()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << name;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(name));
+  }
+  for (const char* text : {"", "[]", "{", "null"}) {
+    EXPECT_EQ(ParseConfigJson(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
+  }
+  json file = V2Lite();
+  for (const json& value : {json(1.5), json(4e9), json(-5), json("7"), json(true)}) {
+    file["hidden_size"] = value;
+    EXPECT_EQ(ParseConfigJson(file.dump()).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(ConfigJson, RefusesMoreExpertTensorsThanAnyModelHas) {
+  json file = V2Lite();
+  file["num_hidden_layers"] = 1024;
+  file["n_routed_experts"] = 4096;
+  EXPECT_THAT(std::string(ParseConfigJson(file.dump()).status().message()),
+              HasSubstr("at most 1000000"));
+}
+
+TEST(ConfigJson, GivesBackEveryFieldItWrote) {
+  ModelConfig v2 = TestConfig();
+  v2.model_type = "deepseek_v2";
+  v2.topk_method = "group_limited_greedy";
+  v2.scoring_func = "softmax";
+  v2.norm_topk_prob = false;
+  v2.n_group = 2;
+  v2.topk_group = 1;
+  v2.q_lora_rank = 0;
+  v2.latent_norm_eps = 1e-5;
+  v2.rms_norm_eps = 1e-5;
+  v2.rope_theta = 50000.5;
+  v2.rope_scaling = {true, 40, 4096, 31, 2, 0.707, 0.5};
+  v2.tie_word_embeddings = true;
+  v2.bos_token_id = 3;
+  v2.initializer_range = 0.006;
+  ModelConfig dense = TestConfig();
+  dense.n_routed_experts = dense.n_shared_experts = dense.num_experts_per_tok = 0;
+  dense.moe_intermediate_size = 0;
+  dense.eos_token_id = -1;
+  for (const ModelConfig& config : {TestConfig(), v2, dense}) {
+    ASSERT_TRUE(config.Validate().ok()) << config.Validate();
+    const auto read = ParseConfigJson(ConfigJson(config, DType::kBFloat16));
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->config, config);
+  }
+  const json file = json::parse(ConfigJson(v2, DType::kBFloat16));
+  EXPECT_EQ(file["architectures"], json::array({"DeepseekV2ForCausalLM"}));
+  EXPECT_EQ(file["torch_dtype"], "bfloat16");
+  EXPECT_TRUE(file["q_lora_rank"].is_null());
+  EXPECT_EQ(file["num_key_value_heads"], 2);
+  EXPECT_EQ(file["rope_scaling"]["type"], "yarn");
+}
+
+}  // namespace
+}  // namespace hone
