@@ -50,6 +50,13 @@ absl::Status CheckChannels(const Trajectory& t) {
     }
     if (!std::isfinite(t.entropy[i])) return Bad("an entropy is not finite");
   }
+  if (t.routes.experts.empty()) return absl::OkStatus();
+  const int64_t row = int64_t{t.routes.moe_layers} * t.routes.slots;
+  const int64_t experts = static_cast<int64_t>(t.routes.experts.size());
+  if (t.routes.moe_layers < 1 || t.routes.slots < 1 || experts % row != 0 ||
+      experts / row > static_cast<int64_t>(t.tokens.size())) {
+    return Bad("its routes do not fit its tokens");
+  }
   return absl::OkStatus();
 }
 

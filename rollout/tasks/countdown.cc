@@ -175,7 +175,15 @@ std::unique_ptr<Traces> MakeCountdownTraces(OptionReader& options) {
   const int64_t max_tries = options.Int("max_tries", 4, 0, 64);
   const std::string path = options.Text("file", "");
   std::unique_ptr<Problems> own;
-  if (!path.empty()) own = std::make_unique<FileProblems>(path, options);
+  if (!path.empty()) {
+    for (const char* other : {"min_numbers", "max_numbers", "max_number", "min_target",
+                              "max_target", "heldout_share"}) {
+      if (options.Has(other)) {
+        options.Refuse(absl::StrCat(other, " does not apply: the tasks are those of ", path));
+      }
+    }
+    own = std::make_unique<FileProblems>(path, options);
+  }
   return std::make_unique<CountdownTraces>(shares, max_tries, std::move(own));
 }
 

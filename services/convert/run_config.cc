@@ -280,7 +280,7 @@ RolloutOptions RolloutOptionsOf(const v1::RunConfig& config, const std::string& 
     out.name = part.name();
     out.weight = part.weight();
     out.gate = part.gate();
-    out.gate_min = part.gate_min();
+    if (!part.gate().empty()) out.gate_min = part.gate_min();
     if (!part.rule().empty()) out.rule = part.rule();
     out.max_tokens = part.max_tokens();
     out.cache_tokens = part.cache_tokens();

@@ -279,6 +279,8 @@ TEST(CheckGroup, RejectsEveryKindOfNonsense) {
       {"entropy", [nan](Group& g) { g.trajectories[0].entropy.back() = nan; }},
       {"logprob", [](Group& g) { g.trajectories[0].behaviour_logprobs.back() = 0.5f; }},
       {"token", [](Group& g) { g.trajectories[0].tokens[0] = -1; }},
+      {"routes", [](Group& g) { g.trajectories[0].routes = {2, 2, {1, 2, 3}}; }},
+      {"no layers", [](Group& g) { g.trajectories[0].routes = {0, 2, {1, 2}}; }},
       {"segment", [](Group& g) { g.trajectories[0].segments[1].token_count += 1; }},
       {"no segment", [](Group& g) { g.trajectories[0].segments.clear(); }},
       {"mask", [](Group& g) { g.trajectories[0].segments[0].loss_mask = true; }},

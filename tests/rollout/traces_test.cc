@@ -219,6 +219,9 @@ TEST(CountdownTraces, TakeTheirTasksFromAFile) {
                                            "equals 14. You can use basic arithmetic operations"));
     EXPECT_THAT(document.completion, HasSubstr(" = 14 OK </think>\n<answer> "));
   }
+  EXPECT_FALSE(
+      MakeTraceGenerator("countdown", 1, {{"file", file.path()}, {"max_number", "50"}}).ok())
+      << "a generator's option does not apply to a file";
   const TestFile bad("{\"nums\": [2, 0], \"target\": 14}\n");
   EXPECT_THAT(std::string(
                   MakeTraceGenerator("countdown", 1, {{"file", bad.path()}}).status().message()),

@@ -89,7 +89,7 @@ struct Agent {
   }
   ~Agent() {
     agent.Stop();
-    Join();
+    (void)Join();
   }
   absl::Status Join() {
     if (thread.joinable()) thread.join();
