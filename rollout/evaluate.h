@@ -57,10 +57,11 @@ struct Evaluation {
   std::vector<EvaluationItem> items;
 };
 
-absl::StatusOr<Evaluation> Evaluate(Generator& generator, const VerifierPool& verifiers,
-                                    const Tokenizer& tokenizer, const TaskSource& tasks,
-                                    const EvaluateOptions& options,
-                                    const std::function<void(int64_t done, int64_t total)>& progress);
+// progress may be empty; else it is called by one thread at a time, `done` rising to `total`.
+absl::StatusOr<Evaluation> Evaluate(
+    Generator& generator, const VerifierPool& verifiers, const Tokenizer& tokenizer,
+    const TaskSource& tasks, const EvaluateOptions& options,
+    const std::function<void(int64_t done, int64_t total)>& progress);
 
 // 1 - C(n - c, k) / C(n, k). REQUIRES: 0 <= c <= n, 1 <= k <= n.
 double PassAtK(int64_t n, int64_t c, int64_t k);

@@ -252,7 +252,9 @@ absl::Status CheckRolloutOptions(const RolloutOptions& options) {
   if (options.verify_attempts < 1 || options.verify_attempts > 100) {
     return bad("verify_attempts must be from 1 to 100");
   }
-  if (options.verify_deadline <= absl::ZeroDuration()) return bad("verify_deadline must be above 0");
+  if (options.verify_deadline <= absl::ZeroDuration()) {
+    return bad("verify_deadline must be above 0");
+  }
   if (options.verify_threads < 1 || options.verify_threads > 1024) {
     return bad("verify_threads must be from 1 to 1024");
   }

@@ -68,17 +68,19 @@ absl::Status WriteRows(Statement& row, CanonicalWriter* out) {
 // Channels that the iteration added, by their raw values.
 absl::Status WriteAddedChannels(Store::State& state, int64_t iteration, CanonicalWriter* out) {
   Statement row = state.db->Prepare(
-      "SELECT t.id, c.name, c.chunk, c.dtype, c.layout, c.codec, c.layers, c.slots, c.count, "
-      "c.crc32c, c.bytes FROM channel c JOIN trajectory t ON t.n = c.trajectory "
-      "WHERE c.iteration > 0 AND c.iteration = ? ORDER BY t.id, c.name, c.chunk");
+      absl::StrCat("SELECT t.id, f.name, c.chunk, ", kChannelColumns,
+                   " FROM channel c JOIN channel_kind f ON f.n = c.kind "
+                   "JOIN trajectory t ON t.n = c.trajectory "
+                   "WHERE c.iteration > 0 AND c.iteration = ? ORDER BY t.id, f.name, c.chunk"));
   row.Int(iteration);
   std::string raw;
   while (true) {
     const absl::StatusOr<bool> more = row.Next();
     if (!more.ok()) return more.status();
     if (!*more) return absl::OkStatus();
-    const ChannelBytes channel = ReadChannelBytes(row, 3);
-    const absl::Status status = state.codec.DecodeRaw(channel, &raw);
+    const absl::StatusOr<ChannelBytes> channel = ReadChannelBytes(row, 3);
+    const absl::Status status =
+        channel.ok() ? state.codec.DecodeRaw(*channel, &raw) : channel.status();
     if (!status.ok()) {
       return absl::DataLossError(absl::StrCat("store ", state.path, ": trajectory ", row.Bytes(0),
                                               ", channel ", row.Bytes(1), ": ",
@@ -87,8 +89,8 @@ absl::Status WriteAddedChannels(Store::State& state, int64_t iteration, Canonica
     out->Text(row.Bytes(0));
     out->Text(row.Bytes(1));
     out->Int(row.GetInt(2));
-    out->Text(channel.dtype);
-    out->Text(channel.layout);
+    out->Text(channel->dtype);
+    out->Text(channel->layout);
     out->Text(raw);
   }
 }

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "rollout/store/digest.h"
-#include "rollout/store/schema.h"
 #include "rollout/store/state.h"
 
 namespace hone {
@@ -153,17 +152,17 @@ absl::Status TrajectoryReader::ReadChannel(absl::string_view name, const Channel
 absl::Status TrajectoryReader::ReadChannels(int64_t tokens) {
   const std::vector<uint8_t> mask_T = SampledMask(trajectory_.segments, tokens);
   Statement row = db_.Prepare(
-      "SELECT name, dtype, layout, codec, layers, slots, count, crc32c, bytes, format, shard "
-      "FROM channel WHERE trajectory = ? AND iteration = 0");
+      absl::StrCat("SELECT f.name, ", kChannelColumns,
+                   " FROM channel c JOIN channel_kind f ON f.n = c.kind "
+                   "WHERE c.n >= ?1 << 12 AND c.n < (?1 + 1) << 12 AND c.iteration = 0"));
   row.Int(n_);
   while (true) {
     const absl::StatusOr<bool> more = row.Next();
     if (!more.ok()) return more.status();
     if (!*more) break;
-    if (row.GetInt(9) != kChannelFormat || row.GetInt(10) != 0) {
-      return Damage(absl::StrCat("channel ", row.Bytes(0), ": unknown format or shard"));
-    }
-    const absl::Status status = ReadChannel(row.Bytes(0), ReadChannelBytes(row, 1), mask_T);
+    const absl::StatusOr<ChannelBytes> channel = ReadChannelBytes(row, 1);
+    const absl::Status status =
+        channel.ok() ? ReadChannel(row.Bytes(0), *channel, mask_T) : channel.status();
     if (!status.ok()) {
       return Damage(absl::StrCat("channel ", row.Bytes(0), ": ", status.message()));
     }
@@ -259,19 +258,6 @@ absl::Status ReadTrajectoryRow(Store::State& state, const Statement& row, Trajec
 }
 
 }  // namespace
-
-ChannelBytes ReadChannelBytes(const Statement& row, int column) {
-  ChannelBytes channel;
-  channel.dtype = row.String(column);
-  channel.layout = row.String(column + 1);
-  channel.codec = row.String(column + 2);
-  channel.layers = static_cast<int32_t>(row.GetInt(column + 3));
-  channel.slots = static_cast<int32_t>(row.GetInt(column + 4));
-  channel.count = row.GetInt(column + 5);
-  channel.crc32c = static_cast<uint32_t>(row.GetInt(column + 6));
-  channel.bytes = row.String(column + 7);
-  return channel;
-}
 
 absl::StatusOr<std::vector<Segment>> ReadSegmentRanges(SqliteDb& db, int64_t trajectory_n,
                                                        int64_t tokens) {

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "rollout/store/digest.h"
-#include "rollout/store/schema.h"
 #include "rollout/store/state.h"
 
 namespace hone {
@@ -166,21 +165,21 @@ absl::Status GroupWriter::WriteSegments(const Trajectory& trajectory, int64_t n)
 absl::Status GroupWriter::WriteChannels(const Trajectory& trajectory, int64_t n) {
   const std::vector<uint8_t> mask_T =
       SampledMask(trajectory.segments, static_cast<int64_t>(trajectory.tokens.size()));
+  int64_t ordinal = 0;
   absl::Status status;
-  if (!trajectory.tokens.empty()) {
-    status = WriteChannel(db_, n, "token_ids", 0, state_.codec.EncodeIds(trajectory.tokens));
+  const auto write = [&](absl::string_view name, const ChannelBytes& channel) {
+    if (status.ok()) status = WriteChannel(state_, n, ordinal++, name, 0, channel);
+  };
+  if (!trajectory.tokens.empty()) write("token_ids", state_.codec.EncodeIds(trajectory.tokens));
+  if (!trajectory.behaviour_logprobs.empty()) {
+    write("behaviour_logprobs", state_.codec.EncodeFloats(trajectory.behaviour_logprobs, mask_T));
   }
-  if (status.ok() && !trajectory.behaviour_logprobs.empty()) {
-    status = WriteChannel(db_, n, "behaviour_logprobs", 0,
-                          state_.codec.EncodeFloats(trajectory.behaviour_logprobs, mask_T));
-  }
-  if (status.ok() && !trajectory.entropy.empty()) {
-    status = WriteChannel(db_, n, "entropy", 0,
-                          state_.codec.EncodeFloats(trajectory.entropy, mask_T));
+  if (!trajectory.entropy.empty()) {
+    write("entropy", state_.codec.EncodeFloats(trajectory.entropy, mask_T));
   }
   const Routes& routes = trajectory.routes;
-  if (status.ok() && (!routes.experts.empty() || routes.moe_layers != 0 || routes.slots != 0)) {
-    status = WriteChannel(db_, n, "routes", 0, state_.codec.EncodeRoutes(routes));
+  if (!routes.experts.empty() || routes.moe_layers != 0 || routes.slots != 0) {
+    write("routes", state_.codec.EncodeRoutes(routes));
   }
   return status;
 }
@@ -288,17 +287,6 @@ absl::Status GroupWriter::Write(const std::string& digest) {
 }
 
 }  // namespace
-
-absl::Status WriteChannel(SqliteDb& db, int64_t trajectory_n, absl::string_view name,
-                          int64_t iteration, const ChannelBytes& channel) {
-  return db
-      .Prepare("INSERT INTO channel (trajectory, name, iteration, chunk, shard, format, dtype, "
-               "layout, codec, layers, slots, count, crc32c, bytes) "
-               "VALUES (?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-      .Int(trajectory_n).Text(name).Int(iteration).Int(kChannelFormat).Text(channel.dtype)
-      .Text(channel.layout).Text(channel.codec).Int(channel.layers).Int(channel.slots)
-      .Int(channel.count).Int(channel.crc32c).Blob(channel.bytes).Run();
-}
 
 absl::Status WriteGroup(Store::State& state, const Group& group) {
   const absl::Status status = CheckGroup(group);

@@ -81,13 +81,20 @@ absl::Status WriteAddedChannels(Store::State& state, const IterationRecord& reco
         ReadSegmentRanges(*state.db, *n, *tokens);
     if (!segments.ok()) return segments.status();
     const std::vector<uint8_t> mask_T = SampledMask(*segments, *tokens);
+    absl::StatusOr<int64_t> ordinal = NextChannelOrdinal(*state.db, *n);
+    if (!ordinal.ok()) return ordinal.status();
+    if (*ordinal + static_cast<int64_t>(channels.size()) > kChannelsPerTrajectory) {
+      return absl::InvalidArgumentError(absl::StrCat("trajectory ", id, " has ", *ordinal,
+                                                     " channels; at most ",
+                                                     kChannelsPerTrajectory));
+    }
     for (const auto& [name, values_T] : channels) {
       if (static_cast<int64_t>(values_T.size()) != *tokens || name.empty() || !IsPlainText(name)) {
         return absl::InvalidArgumentError(
             absl::StrCat("trajectory ", id, ", channel '", name, "': ", values_T.size(),
                          " values for ", *tokens, " tokens"));
       }
-      const absl::Status status = WriteChannel(*state.db, *n, name, record.iteration,
+      const absl::Status status = WriteChannel(state, *n, (*ordinal)++, name, record.iteration,
                                                state.codec.EncodeFloats(values_T, mask_T));
       if (!status.ok()) return status;
     }
@@ -185,10 +192,16 @@ absl::Status Store::PutIteration(const IterationRecord& record) {
     if (!found.ok()) return found.status();
     if (*found) stored = old.String(0);
   }
-  if (stored) return CompareIteration(*state_, record, *stored);  // rolled back
+  if (stored) {  // rolled back
+    status = CompareIteration(*state_, record, *stored);
+    state_->ForgetRows();
+    return status;
+  }
   status = WriteIteration(*state_, record);
   if (status.ok() && state_->unindexed_texts > 0) status = state_->FlushIndex();
-  return status.ok() ? transaction.Commit() : status;
+  if (status.ok()) status = transaction.Commit();
+  if (!status.ok()) state_->ForgetRows();
+  return status;
 }
 
 absl::StatusOr<std::vector<UpdateRecord>> Store::Updates(int64_t iteration) {

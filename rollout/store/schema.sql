@@ -154,25 +154,32 @@ CREATE TABLE segment (
   PRIMARY KEY (trajectory, position)
 ) STRICT, WITHOUT ROWID;
 
+-- Forms that arrays over tokens come in, shared by many.
+CREATE TABLE channel_kind (
+  n      INTEGER PRIMARY KEY,
+  name   TEXT    NOT NULL,  -- token_ids, behaviour_logprobs, entropy, routes, ...
+  format INTEGER NOT NULL,  -- form of the bytes, docs/store.md
+  dtype  TEXT    NOT NULL,  -- u16, i32, f32
+  layout TEXT    NOT NULL,  -- all: a value a token; sampled: a value a token of model segments
+  codec  TEXT    NOT NULL,  -- raw, zstd (byte planes, then zstd)
+  layers INTEGER NOT NULL,  -- of routes; else 0
+  slots  INTEGER NOT NULL,  -- of routes; else 0
+  UNIQUE (name, format, dtype, layout, codec, layers, slots)
+) STRICT;
+
 -- Arrays over a trajectory's tokens. A new channel is a row, not a migration.
 CREATE TABLE channel (
-  n          INTEGER PRIMARY KEY,
+  n          INTEGER PRIMARY KEY,  -- 4096 * trajectory + 0, 1, ...: found without an index
   trajectory INTEGER NOT NULL REFERENCES trajectory (n),
-  name       TEXT    NOT NULL,  -- token_ids, behaviour_logprobs, entropy, routes, ...
+  kind       INTEGER NOT NULL REFERENCES channel_kind (n),
   iteration  INTEGER NOT NULL,  -- that added it; 0: came with the trajectory
   chunk      INTEGER NOT NULL,  -- pieces are joined in this order; one piece so far: 0
   shard      INTEGER NOT NULL,  -- where the bytes are; 0: here
-  format     INTEGER NOT NULL,  -- form of the bytes, docs/store.md
-  dtype      TEXT    NOT NULL,  -- u16, i32, f32
-  layout     TEXT    NOT NULL,  -- all: a value a token; sampled: a value a token of model segments
-  codec      TEXT    NOT NULL,  -- raw, zstd (byte planes, then zstd)
-  layers     INTEGER NOT NULL,  -- of routes; else 0
-  slots      INTEGER NOT NULL,  -- of routes; else 0
   count      INTEGER NOT NULL,  -- values
   crc32c     INTEGER NOT NULL,  -- over the raw little-endian values
-  bytes      BLOB    NOT NULL
+  bytes      BLOB    NOT NULL,
+  CHECK (n >> 12 = trajectory)
 ) STRICT;
-CREATE INDEX channel_trajectory ON channel (trajectory);
 CREATE INDEX channel_added ON channel (iteration) WHERE iteration > 0;
 
 -- What a verifier said. Row 0 is the live verdict, the one that was rewarded.
@@ -392,6 +399,11 @@ CREATE VIEW segments AS
 SELECT t.id AS trajectory_id, s.position, s.role, s.kind, s.turn, s.first_token, s.token_count,
        s.loss_mask, s.version, x.body AS text
 FROM segment s JOIN trajectory t ON t.n = s.trajectory JOIN text x ON x.n = s.text;
+
+CREATE VIEW channels AS
+SELECT t.id AS trajectory_id, f.name, c.iteration, f.dtype, f.layout, f.codec, c.count,
+       length(c.bytes) AS stored_bytes
+FROM channel c JOIN channel_kind f ON f.n = c.kind JOIN trajectory t ON t.n = c.trajectory;
 
 CREATE VIEW verdicts AS
 SELECT t.id AS trajectory_id, g.iteration, v.origin, v.outcome, v.extracted, k.answer, v.detail,

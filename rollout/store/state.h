@@ -29,12 +29,15 @@ struct Store::State {
   // Rows already there, by canonical key. Such rows are never deleted.
   absl::flat_hash_map<std::string, int64_t> setups;
   absl::flat_hash_map<std::string, int64_t> verifiers;
+  absl::flat_hash_map<std::string, int64_t> channel_kinds;
   // Texts behind the full-text index, in this process; the first flush covers what came before.
   int64_t unindexed_texts = 0;
   int64_t unindexed_bytes = 0;
 
   // FAILED_PRECONDITION on a store opened to be read.
   absl::Status CheckWritable() const;
+  // After a rollback: rows that the caches name may be gone.
+  void ForgetRows();
   // Brings the full-text index up to the table text. In the caller's transaction.
   absl::Status FlushIndex();
 };
@@ -63,10 +66,6 @@ absl::Status CheckGroup(const Group& group);
 
 // group_writer.cc. The caller holds the mutex.
 absl::Status WriteGroup(Store::State& state, const Group& group);
-// Writes a row of the table channel.
-absl::Status WriteChannel(SqliteDb& db, int64_t trajectory_n, absl::string_view name,
-                          int64_t iteration, const ChannelBytes& channel);
-
 // group_reader.cc. Observational fields are zero, except backend and verify_attempts.
 absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::string& id,
                                                std::string* stored_digest);
@@ -75,8 +74,19 @@ absl::StatusOr<std::optional<Trajectory>> ReadTrajectory(Store::State& state,
 // The segments' kinds and ranges alone. DATA_LOSS for one outside the trajectory's tokens.
 absl::StatusOr<std::vector<Segment>> ReadSegmentRanges(SqliteDb& db, int64_t trajectory_n,
                                                        int64_t tokens);
-// The columns dtype, layout, codec, layers, slots, count, crc32c, bytes from `column` on.
-ChannelBytes ReadChannelBytes(const Statement& row, int column);
+
+// channels.cc. A trajectory has rows 4096 n to 4096 n + 4095 of the table channel.
+inline constexpr int64_t kChannelsPerTrajectory = 4096;
+// Writes a row; `ordinal` counts the trajectory's channels.
+absl::Status WriteChannel(Store::State& state, int64_t trajectory_n, int64_t ordinal,
+                          absl::string_view name, int64_t iteration, const ChannelBytes& channel);
+// The first ordinal that is free. INVALID_ARGUMENT if there is none.
+absl::StatusOr<int64_t> NextChannelOrdinal(SqliteDb& db, int64_t trajectory_n);
+// Columns of channel c and channel_kind f that ReadChannelBytes reads.
+inline constexpr char kChannelColumns[] =
+    "f.dtype, f.layout, f.codec, f.layers, f.slots, c.count, c.crc32c, c.bytes, f.format, c.shard";
+// kChannelColumns from `column` on. DATA_LOSS for another format or shard.
+absl::StatusOr<ChannelBytes> ReadChannelBytes(const Statement& row, int column);
 
 // content.cc. SHA-256 (32 bytes) over the rows that an iteration, an evaluation or the store has.
 absl::StatusOr<std::string> IterationDigest(Store::State& state, int64_t iteration);

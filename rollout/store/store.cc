@@ -177,6 +177,12 @@ absl::Status Store::State::CheckWritable() const {
       absl::StrCat("store ", path, " was opened to be read and takes no records"));
 }
 
+void Store::State::ForgetRows() {
+  setups.clear();
+  verifiers.clear();
+  channel_kinds.clear();
+}
+
 absl::Status Store::State::FlushIndex() {
   absl::Status status = db->Prepare(
       "INSERT INTO text_index (rowid, body) SELECT n, body FROM text "
@@ -313,6 +319,10 @@ absl::StatusOr<std::vector<AttemptRecord>> Store::Attempts() {
 }
 
 absl::Status Store::PutGroup(const Group& group) {
+  return PutGroups(absl::MakeConstSpan(&group, 1));
+}
+
+absl::Status Store::PutGroups(absl::Span<const Group> groups) {
   std::lock_guard<std::mutex> lock(state_->mutex);
   WriteTimer timer(&state_->write_seconds);
   absl::Status status = state_->CheckWritable();
@@ -320,16 +330,15 @@ absl::Status Store::PutGroup(const Group& group) {
   Transaction transaction(*state_->db);
   status = transaction.Begin();
   if (!status.ok()) return status;
-  status = WriteGroup(*state_, group);
+  for (const Group& group : groups) {
+    if (status.ok()) status = WriteGroup(*state_, group);
+  }
   if (status.ok() &&
       (state_->unindexed_texts >= kFlushTexts || state_->unindexed_bytes >= kFlushBytes)) {
     status = state_->FlushIndex();
   }
   if (status.ok()) status = transaction.Commit();
-  if (!status.ok()) {  // rows that the caches name may be gone
-    state_->setups.clear();
-    state_->verifiers.clear();
-  }
+  if (!status.ok()) state_->ForgetRows();
   return status;
 }
 

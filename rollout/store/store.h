@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "rollout/evaluate.h"
 #include "rollout/trajectory.h"
 
@@ -133,6 +134,8 @@ class Store {
   // with other content. INVALID_ARGUMENT names the field that makes no sense: arrays that are not
   // as long as the tokens, segments outside them, figures that are not numbers.
   absl::Status PutGroup(const Group& group);
+  // Several whole groups in one transaction, all or none: cheaper, as pages are written once.
+  absl::Status PutGroups(absl::Span<const Group> groups);
   // The stored group as it was put, bit for bit; generate_us, verify_us, lost and elapsed_us are
   // zero. nullopt when there is none. DATA_LOSS names trajectory and channel when a checksum does
   // not hold, and the group when its rows are not what was put.

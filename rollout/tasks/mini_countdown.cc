@@ -102,7 +102,8 @@ class MiniCountdownTraces : public Traces {
     if (kind == TraceKind::kTry) return Wrap(Compute(problem, order[0]), problem, order[0]);
     std::string reason;
     for (Candidate candidate : order) {
-      absl::StrAppend(&reason, reason.empty() ? "" : " ", Compute(problem, candidate));
+      absl::StrAppend(&reason, reason.empty() ? "" : " ", Compute(problem, candidate), " vs ",
+                      problem.target);
       if (Value(problem.numbers, candidate) == problem.target) {
         return Wrap(absl::StrCat(reason, " OK"), problem, candidate);
       }
@@ -160,7 +161,7 @@ std::vector<std::string> MiniCountdownWords(OptionReader& options) {
     }
   }
   std::vector<std::string> words = {"<think>", "</think>", "<answer>", "</answer>", "numbers",
-                                    "target",  "guess",    "WAIT",     "OK",        "+",
+                                    "target",  "guess",    "WAIT",     "OK",        "vs",      "+",
                                     "-",       "*",        "=",        ","};
   for (int64_t value : values) words.push_back(absl::StrCat(value));
   return words;

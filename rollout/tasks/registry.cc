@@ -74,7 +74,9 @@ class Generated : public TaskSource {
       : kind_(kind), seed_(seed), split_(std::move(split)), problems_(std::move(problems)) {
     for (int64_t i = 0; i < problems_.count(); ++i) order_.push_back(i);
     KeyedRandom random(DrawKey(absl::StrCat(kind_.name, "/order"), seed_, 0));
-    for (size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random.UniformInt(i)]);
+    for (size_t i = order_.size(); i > 1; --i) {
+      std::swap(order_[i - 1], order_[random.UniformInt(i)]);
+    }
   }
 
   std::string name() const override { return kind_.name; }

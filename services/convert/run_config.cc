@@ -341,7 +341,7 @@ AdamWParams AdamWOf(const v1::OptimizerConfig& optimizer, double learning_rate) 
   return adamw;
 }
 
-std::string BaseKey(const v1::RunConfig& config, absl::string_view backend_id) {
+std::string BaseKey(const v1::RunConfig& config, absl::string_view more) {
   v1::RunConfig base;
   base.set_seed(config.seed());
   *base.mutable_policy()->mutable_shape() = config.policy().shape();
@@ -349,7 +349,7 @@ std::string BaseKey(const v1::RunConfig& config, absl::string_view backend_id) {
   base.mutable_policy()->set_gradient_slots(config.policy().gradient_slots());
   base.mutable_policy()->set_max_rows_per_pass(config.policy().max_rows_per_pass());
   *base.mutable_pretrain() = config.pretrain();
-  return Sha256Hex(absl::StrCat(PrintRunConfig(base), "\n", backend_id)).substr(0, 16);
+  return Sha256Hex(absl::StrCat(PrintRunConfig(base), "\n", more)).substr(0, 16);
 }
 
 }  // namespace hone

@@ -46,8 +46,9 @@ RolloutOptions RolloutOptionsOf(const v1::RunConfig& config, const std::string& 
 LossSpec LossOf(const v1::LearnerConfig& learner, int32_t max_tokens);
 ScheduleOptions ScheduleOf(const v1::OptimizerConfig& optimizer, int64_t total_updates);
 AdamWParams AdamWOf(const v1::OptimizerConfig& optimizer, double learning_rate);
-// The key that addresses a pretrained base: everything that decides its bits.
-std::string BaseKey(const v1::RunConfig& config, absl::string_view backend_id);
+// The key that addresses a pretrained base: everything that decides its bits. `more` is what the
+// config does not say (backend, documents).
+std::string BaseKey(const v1::RunConfig& config, absl::string_view more);
 
 }  // namespace hone
 

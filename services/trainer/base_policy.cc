@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/checkpoint/checkpoint.h"
+#include "policy/hash.h"
 #include "policy/kernels/backend.h"
 #include "policy/sampling/rng.h"
 #include "policy/tokenizer/tokenizer.h"
@@ -186,12 +187,36 @@ absl::Status PretrainInto(const v1::RunConfig& config, const BaseOptions& option
   return (*policy)->SaveState(directory);
 }
 
+namespace {
+
+// What decides a base's bits beyond its config: the tokenizer and the documents themselves (their
+// first ones stand for all), so that a generator that writes other traces gets another base.
+absl::StatusOr<std::string> FingerprintOf(const v1::RunConfig& config) {
+  auto json = TokenizerJsonOf(config.policy().shape());
+  if (!json.ok()) return json.status();
+  auto sources = OpenDocuments(config);
+  if (!sources.ok()) return sources.status();
+  Sha256 hash;
+  hash.UpdateField(*json);
+  for (int64_t n = 0; n < 512 && config.pretrain().steps() > 0; ++n) {
+    auto document = DrawDocument(*sources, config.seed(), n);
+    if (!document.ok()) return document.status();
+    hash.UpdateField(document->prompt);
+    hash.UpdateField(document->completion);
+  }
+  return hash.FinishHex();
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> PrepareBase(const v1::RunConfig& config, const BaseOptions& options,
                                         double* pretrain_seconds) {
   *pretrain_seconds = 0;
   auto backend = kernels::FindBackend(config.policy().backend());
   if (!backend.ok()) return backend.status();
-  const std::string key = BaseKey(config, backend->id);
+  auto fingerprint = FingerprintOf(config);
+  if (!fingerprint.ok()) return fingerprint.status();
+  const std::string key = BaseKey(config, absl::StrCat(backend->id, "\n", *fingerprint));
   const std::string target = absl::StrCat(options.bases_directory, "/", key);
   if (std::filesystem::exists(target + "/hone.json")) {
     // Whole and unaltered, or made again.

@@ -78,8 +78,10 @@ TEST(MiniCountdownTraces, SearchesComputeCompareAndNeverTryTwice) {
       EXPECT_TRUE(tried.insert(tries[t]).second) << reason;
       const std::vector<std::string> words = absl::StrSplit(tries[t], ' ');
       const bool last = t + 1 == tries.size();
-      ASSERT_EQ(words.size(), last ? 12u : 11u) << tries[t];
+      ASSERT_EQ(words.size(), last ? 14u : 13u) << tries[t];
       EXPECT_EQ(words[4], words[6]);
+      EXPECT_EQ(words[11], "vs");
+      EXPECT_EQ(words[12], prompt[5]) << "what it is compared with is the target";
       EXPECT_EQ(words[10] == prompt[5], last) << document.prompt << " | " << reason;
     }
     waits += static_cast<double>(tries.size()) - 1;
@@ -94,7 +96,8 @@ TEST(MiniCountdownTraces, AShortStyleKeepsSignsAndValuesOnly) {
     const Document document = *traces->At(i);
     const std::vector<std::string> prompt = absl::StrSplit(document.prompt, ' ');
     EXPECT_TRUE(IsCorrectCountdown(prompt, document.completion));
-    EXPECT_THAT(document.completion, HasSubstr(absl::StrCat(" ", prompt[5], " OK </think>")));
+    EXPECT_THAT(document.completion,
+                HasSubstr(absl::StrCat(" ", prompt[5], " vs ", prompt[5], " OK </think>")));
     EXPECT_EQ(Count(document.completion, "="), 0);
   }
 }

@@ -146,6 +146,7 @@ TEST(FindNumbers, TellsSignsFromOperatorsAndUnitsFromWords) {
   EXPECT_EQ(all("18km, x2, 0x1F, a_1, 5"), "18 5");
   EXPECT_EQ(all("(3)-(2)"), "3 2");
   EXPECT_EQ(all("pay $1,234.50 now."), "$1,234.50");
+  EXPECT_EQ(all("1,2345"), "1 2345");
   EXPECT_EQ(all("no numbers here"), "");
 }
 

@@ -168,6 +168,26 @@ TEST_F(Decoding, KeySampleCountsOnFromTheRequests) {
   EXPECT_EQ(completions[0][2].tokens, completions[1][0].tokens);
 }
 
+// At a huge temperature all tokens are equally likely, so the token tells the random number.
+TEST_F(Decoding, DrawsWithTheCompletionsKeyAtTheTokensIndex) {
+  EngineGenerator generator(*model_, 4, 8);
+  std::vector<GenerateRequest> requests = {Request("a", 6, 3, 40)};
+  requests[0].sampling.temperature = 1e6f;
+  requests[0].stop_tokens.clear();
+  requests[0].key.sample = 5;
+  const auto completions = Complete(generator, requests);
+  for (uint32_t i = 0; i < 3; ++i) {
+    SampleKey key = requests[0].key;
+    key.sample += i;
+    const std::vector<TokenId>& tokens = completions[0][i].tokens;
+    ASSERT_EQ(tokens.size(), 40u);
+    for (uint32_t t = 0; t < 40; ++t) {
+      const float u = UniformFloatAt(KeyWords(key).data(), 6 + t);
+      EXPECT_NEAR(static_cast<float>(tokens[t]) + 0.5f, u * kVocabulary, 0.51f);
+    }
+  }
+}
+
 TEST_F(Decoding, GreedyChoosesTheMostLikelyToken) {
   EngineGenerator generator(*model_, 4, 8);
   std::vector<GenerateRequest> requests = {Request("a", 4, 1, 20)};

@@ -147,7 +147,7 @@ TEST(ContentHash, ChangesWithEveryContentValue) {
       "UPDATE verdict_part SET raw = 0.5 WHERE trajectory = 1",
       "UPDATE reward_part SET weight = 2.0 WHERE trajectory = 1 AND position = 1",
       "DELETE FROM reward_part WHERE trajectory = 1 AND position = 1",
-      "DELETE FROM channel WHERE name = 'entropy' AND trajectory = 1",
+      "DELETE FROM channel WHERE n = 4096 + 2",
       "UPDATE policy_update SET learning_rate = 1.0 WHERE iteration = 1",
       "UPDATE policy_update_sequence SET position = position + 1 "
       "WHERE iteration = 1 AND position = 2",

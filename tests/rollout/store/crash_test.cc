@@ -237,7 +237,8 @@ TEST(StoreCrash, NamesTrajectoryAndChannelWhoseChecksumDoesNotHold) {
   ASSERT_TRUE(store->PutGroup(group).ok());
   ASSERT_TRUE(StoreAccess::Of(*store).db
                   ->Exec("UPDATE channel SET bytes = zeroblob(length(bytes)) "
-                         "WHERE name = 'entropy' AND trajectory = 2").ok());
+                         "WHERE kind = (SELECT n FROM channel_kind WHERE name = 'entropy') "
+                         "AND trajectory = 2").ok());
   for (const absl::Status& status :
        {store->GetGroup(group.id).status(), store->Verify(),
         store->GetChannel(group.trajectories[1].id, "entropy").status()}) {
