@@ -51,9 +51,13 @@ class LossCheck {
                 gradients_.d_entropy[b][t] * result.entropy[b][t];
       }
     }
-    for (double balance : pass_.Backward(gradients_, gradient->data())) loss += balance;
-    return loss;
+    balance_ = 0;
+    for (double balance : pass_.Backward(gradients_, gradient->data())) balance_ += balance;
+    return loss + balance_;
   }
+
+  // The balance losses of the last call.
+  double balance() const { return balance_; }
 
  private:
   std::vector<PackedSequence> Sequences() const {
@@ -75,6 +79,7 @@ class LossCheck {
   std::vector<std::vector<TokenId>> tokens_;
   std::vector<Routes> routes_;
   PackedPass<double>::Gradients gradients_;
+  double balance_ = 0;
 };
 
 void CheckGradient(const ModelConfig& config) {
@@ -84,6 +89,7 @@ void CheckGradient(const ModelConfig& config) {
   std::vector<double> values(size), gradient(size, 0.0), unused(size);
   check.model().GetValues(values.data());
   check.Loss(&gradient);
+  EXPECT_EQ(check.balance() > 0, config.n_routed_experts > 0);
   KeyedRandom random({1, 1, 2, 3});
   int compared = 0;
   for (const ParameterInfo& info : registry.all()) {
