@@ -30,6 +30,8 @@ class LocalCollective : public Collective {
 
 }  // namespace
 
-std::unique_ptr<Collective> MakeLocalCollective() { return std::make_unique<LocalCollective>(); }
+std::unique_ptr<Collective> MakeLocalCollective() {
+  return std::make_unique<LocalCollective>();
+}
 
 }  // namespace hone

@@ -21,29 +21,29 @@
 namespace hone {
 
 struct GenerateRequest {
-  std::string request_id;               // echoed in every chunk; unique within one call
-  std::vector<TokenId> prompt;          // [Tp], at least one token
-  int32_t n = 1;                        // completions; completion i uses key.sample + i
+  std::string request_id;       // echoed in every chunk; unique within one call
+  std::vector<TokenId> prompt;  // [Tp], at least one token
+  int32_t n = 1;                // completions; completion i uses key.sample + i
   SampleKey key;
   SamplingParams sampling;
-  std::vector<TokenId> stop_tokens;     // any of them ends a completion; kept as its last token
+  std::vector<TokenId> stop_tokens;         // any of them ends a completion; kept as its last token
   std::optional<int64_t> required_version;  // FAILED_PRECONDITION when the policy has another
-  bool allow_switch = false;            // weights may change mid-completion (not offered yet)
-  std::string adapter_id;               // non-empty: UNIMPLEMENTED until adapters exist
-  int32_t top_logprobs = 0;             // > 0: UNIMPLEMENTED until offered
-  bool return_routes = false;           // fill Completion::routes
-  std::string prefix_handle;            // non-empty: UNIMPLEMENTED until offered
+  bool allow_switch = false;                // weights may change mid-completion (not offered yet)
+  std::string adapter_id;                   // non-empty: UNIMPLEMENTED until adapters exist
+  int32_t top_logprobs = 0;                 // > 0: UNIMPLEMENTED until offered
+  bool return_routes = false;               // fill Completion::routes
+  std::string prefix_handle;                // non-empty: UNIMPLEMENTED until offered
   absl::Time deadline = absl::InfiniteFuture();  // past it: stop reason cancelled
 };
 
 struct GenerateChunk {
   std::string request_id;
-  int32_t sequence = 0;                 // which of the request's n completions
+  int32_t sequence = 0;  // which of the request's n completions
   int64_t version = 0;
-  std::vector<TokenId> tokens;          // appended to what came before
-  std::vector<float> logprobs;          // one per token
-  std::vector<float> entropy;           // one per token
-  Routes routes;                        // of these tokens; empty unless asked for
+  std::vector<TokenId> tokens;                 // appended to what came before
+  std::vector<float> logprobs;                 // one per token
+  std::vector<float> entropy;                  // one per token
+  Routes routes;                               // of these tokens; empty unless asked for
   StopReason stop_reason = StopReason::kNone;  // kNone until the sequence's last chunk
 };
 
@@ -56,9 +56,9 @@ struct ScoreRequest {
   float temperature = 1.0f;
   float top_p = 1.0f;
   int32_t top_k = 0;
-  bool mask_vocabulary = true;   // rows past the tokenizer's size get no probability
-  bool reference = false;        // score with the reference policy instead of the current one
-  std::vector<Routes> route_override;           // empty, or one per sequence
+  bool mask_vocabulary = true;         // rows past the tokenizer's size get no probability
+  bool reference = false;              // score with the reference policy instead of the current one
+  std::vector<Routes> route_override;  // empty, or one per sequence
   std::string adapter_id;
   bool return_routes = false;
 };
@@ -66,22 +66,22 @@ struct ScoreRequest {
 struct ScoreResult {
   int64_t version = 0;
   // Index t is about token t given those before it; index 0 is NaN (nothing precedes it).
-  std::vector<std::vector<float>> logprobs;     // [B][T]
-  std::vector<std::vector<float>> entropy;      // [B][T]
-  std::vector<std::vector<TokenId>> argmax;     // [B][T] most likely token, lowest id on ties
-  std::vector<Routes> routes;                   // [B] when asked for
+  std::vector<std::vector<float>> logprobs;  // [B][T]
+  std::vector<std::vector<float>> entropy;   // [B][T]
+  std::vector<std::vector<TokenId>> argmax;  // [B][T] most likely token, lowest id on ties
+  std::vector<Routes> routes;                // [B] when asked for
 };
 
 struct PolicyInfo {
   int64_t version = 0;
-  int32_t vocabulary_size = 0;   // real tokens; the model may have more rows
-  int32_t context_tokens = 0;    // prompt and completion together
+  int32_t vocabulary_size = 0;  // real tokens; the model may have more rows
+  int32_t context_tokens = 0;   // prompt and completion together
   int32_t moe_layers = 0;
   int32_t experts_per_token = 0;
   int64_t parameters = 0;
-  std::string backend;           // name/ISA/build, as stored with every trajectory
+  std::string backend;  // name/ISA/build, as stored with every trajectory
   std::string tokenizer_hash;
-  std::string weights_hash;      // of the current version
+  std::string weights_hash;  // of the current version
 };
 
 class Generator {

@@ -110,7 +110,8 @@ std::array<uint8_t, 32> Sha256::Finish() {
   Update(length.data(), length.size());
   assert(buffered_ == 0);
   std::array<uint8_t, 32> digest;
-  for (int i = 0; i < 32; ++i) digest[i] = static_cast<uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
+  for (int i = 0; i < 32; ++i)
+    digest[i] = static_cast<uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
   return digest;
 }
 

@@ -24,7 +24,7 @@ class Sha256 {
   void UpdateField(absl::string_view text);
   void UpdateU64(uint64_t value);  // little-endian
   std::array<uint8_t, 32> Finish();
-  std::string FinishHex();         // 64 lower-case digits
+  std::string FinishHex();  // 64 lower-case digits
 
  private:
   void Block(const uint8_t* block);

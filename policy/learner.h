@@ -25,14 +25,14 @@ namespace hone {
 // per-token array is ignored. Arrays are [T] unless they may be empty.
 struct TrainSequence {
   std::vector<TokenId> tokens;
-  std::vector<float> loss_mask;          // 1 where a token was sampled by the policy, else 0
-  std::vector<float> advantages;         // may be empty for cross_entropy
-  std::vector<float> behaviour_logprobs; // may be empty for cross_entropy
-  std::vector<float> proximal_logprobs;  // empty: the behaviour logprobs
-  std::vector<float> reference_logprobs; // required when the loss has a KL term, else refused
-  std::vector<float> d_logprobs;         // only for loss "custom": the client's dL/dlogprob
-  Routes routes;                         // routing to replay; empty: the router decides
-  float weight = 1.0f;                   // multiplies the sequence's loss
+  std::vector<float> loss_mask;           // 1 where a token was sampled by the policy, else 0
+  std::vector<float> advantages;          // may be empty for cross_entropy
+  std::vector<float> behaviour_logprobs;  // may be empty for cross_entropy
+  std::vector<float> proximal_logprobs;   // empty: the behaviour logprobs
+  std::vector<float> reference_logprobs;  // required when the loss has a KL term, else refused
+  std::vector<float> d_logprobs;          // only for loss "custom": the client's dL/dlogprob
+  Routes routes;                          // routing to replay; empty: the router decides
+  float weight = 1.0f;                    // multiplies the sequence's loss
 };
 
 // A loss is data: a name from policy/train/losses and its parameters, each checked by name.
@@ -45,7 +45,7 @@ struct LossSpec {
 struct ForwardBackwardRequest {
   std::vector<TrainSequence> sequences;
   LossSpec loss;
-  float temperature = 1.0f;       // the sampling transform the logprobs were taken under
+  float temperature = 1.0f;  // the sampling transform the logprobs were taken under
   float top_p = 1.0f;
   int32_t top_k = 0;
   bool mask_vocabulary = true;
@@ -55,37 +55,37 @@ struct ForwardBackwardRequest {
   // The whole update's normalisers when it spans several calls; 0: taken from this request.
   double total_loss_tokens = 0;
   double total_sequences = 0;
-  bool forward_only = false;      // metrics and logprobs, no gradient
+  bool forward_only = false;  // metrics and logprobs, no gradient
 };
 
 struct ForwardBackwardResult {
-  std::map<std::string, double> metrics;        // "loss", "policy/kl_k3", "policy/entropy", ...
-  std::vector<std::vector<float>> logprobs;     // [B][T] under the current policy, index 0 NaN
-  std::vector<std::vector<float>> entropy;      // [B][T]
-  std::vector<std::vector<uint8_t>> clipped;    // [B][T] 0, 1 clipped low, 2 clipped high
+  std::map<std::string, double> metrics;      // "loss", "policy/kl_k3", "policy/entropy", ...
+  std::vector<std::vector<float>> logprobs;   // [B][T] under the current policy, index 0 NaN
+  std::vector<std::vector<float>> entropy;    // [B][T]
+  std::vector<std::vector<uint8_t>> clipped;  // [B][T] 0, 1 clipped low, 2 clipped high
 };
 
 struct AdamWParams {
-  double learning_rate = 0;       // as the schedule gives it for this update
+  double learning_rate = 0;  // as the schedule gives it for this update
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
-  double weight_decay = 0;        // decoupled; not on norm gains and biases
-  double max_grad_norm = 1.0;     // global L2; 0: no clipping
+  double weight_decay = 0;     // decoupled; not on norm gains and biases
+  double max_grad_norm = 1.0;  // global L2; 0: no clipping
 };
 
 struct OptimStepRequest {
-  int64_t expected_version = 0;   // FAILED_PRECONDITION when the policy has another
-  std::string update_id;          // the same id again returns the recorded result
+  int64_t expected_version = 0;  // FAILED_PRECONDITION when the policy has another
+  std::string update_id;         // the same id again returns the recorded result
   AdamWParams adamw;
 };
 
 struct OptimStepResult {
-  int64_t version = 0;            // the new one
-  std::string hash_before;        // weights hash, lower-case hex
+  int64_t version = 0;      // the new one
+  std::string hash_before;  // weights hash, lower-case hex
   std::string hash_after;
-  double grad_norm = 0;           // before clipping
-  double update_to_weight = 0;    // L2 norm of the change over L2 norm of the weights
+  double grad_norm = 0;         // before clipping
+  double update_to_weight = 0;  // L2 norm of the change over L2 norm of the weights
 };
 
 struct UpdateResult {

@@ -72,17 +72,17 @@ inline bool IsTruncated(StopReason reason) {
 // Row t holds the routing of the forward that read token t. Empty when not kept.
 struct Routes {
   int32_t moe_layers = 0;
-  int32_t slots = 0;                // K
-  std::vector<uint16_t> experts;    // [T, moe_layers, K], slots ascending by expert index
+  int32_t slots = 0;              // K
+  std::vector<uint16_t> experts;  // [T, moe_layers, K], slots ascending by expert index
 };
 
 // One finished completion.
 struct Completion {
-  std::vector<TokenId> tokens;      // [T]
-  std::vector<float> logprobs;      // [T] behaviour logprob of each token, natural log
-  std::vector<float> entropy;       // [T] of the distribution each token was drawn from, nats
+  std::vector<TokenId> tokens;  // [T]
+  std::vector<float> logprobs;  // [T] behaviour logprob of each token, natural log
+  std::vector<float> entropy;   // [T] of the distribution each token was drawn from, nats
   StopReason stop_reason = StopReason::kNone;
-  int64_t version = 0;              // policy version that sampled it
+  int64_t version = 0;  // policy version that sampled it
   Routes routes;
 };
 

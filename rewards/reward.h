@@ -21,7 +21,7 @@ struct RewardPart {
   std::string name;           // "accuracy", "format", "overlong", "random", ...
   std::optional<double> raw;  // none: not computed; contributes nothing and is counted
   double weight = 1.0;
-  bool gated = false;         // its gate was closed: contributes nothing
+  bool gated = false;  // its gate was closed: contributes nothing
   std::optional<int32_t> segment;
 
   double value() const { return raw && !gated ? *raw * weight : 0.0; }
@@ -29,7 +29,7 @@ struct RewardPart {
 
 struct Reward {
   std::vector<RewardPart> parts;
-  double total = 0;           // sum of value() in order
+  double total = 0;  // sum of value() in order
 };
 
 // One part of a reward, as configured. Raw values:
@@ -42,28 +42,28 @@ struct Reward {
 //   random        0 or 1 with equal odds, from random_key alone: a control that teaches nothing
 //   verdict.NAME  the verdict's part NAME, whatever it is; none where the verdict lacks it
 struct RewardPartConfig {
-  std::string name;           // one of the above
-  double weight = 1.0;        // finite, magnitude at most 1e6; 0: recorded, not counted
+  std::string name;     // one of the above
+  double weight = 1.0;  // finite, magnitude at most 1e6; 0: recorded, not counted
   // Only counts where this earlier part's raw value is at least gate_min; empty: always. A gate
   // whose raw value is none is closed. Whether the gate is itself gated makes no difference.
   std::string gate;
   double gate_min = 1.0;
-  std::string rule = "strict";     // format: strict | strict_prefilled | think_only
-  int32_t max_tokens = 0;          // overlong, length: L_max, in tokens; > 0
-  int32_t cache_tokens = 0;        // overlong: L_cache, in tokens; 1 to max_tokens
+  std::string rule = "strict";  // format: strict | strict_prefilled | think_only
+  int32_t max_tokens = 0;       // overlong, length: L_max, in tokens; > 0
+  int32_t cache_tokens = 0;     // overlong: L_cache, in tokens; 1 to max_tokens
 };
 
 struct RewardConfig {
-  std::vector<RewardPartConfig> parts;   // order is kept
+  std::vector<RewardPartConfig> parts;  // order is kept
 };
 
 // What a reward is computed from.
 struct RewardInput {
-  const Verdict* verdict = nullptr;      // a verdict (IsVerdict), never an outage
+  const Verdict* verdict = nullptr;  // a verdict (IsVerdict), never an outage
   absl::string_view completion_text;
   int32_t completion_tokens = 0;
   StopReason stop_reason = StopReason::kNone;
-  uint64_t random_key = 0;               // for the part "random" (control runs): a hash of the key
+  uint64_t random_key = 0;  // for the part "random" (control runs): a hash of the key
 };
 
 // INVALID_ARGUMENT, naming the part: no parts or more than 64, an unknown part, a part given twice,

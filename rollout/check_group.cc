@@ -13,7 +13,9 @@ namespace {
 // A drawn token's logprob is at most 0, but for rounding in the normaliser.
 constexpr float kLogprobSlack = 1e-3f;
 
-absl::Status Bad(absl::string_view what) { return absl::InvalidArgumentError(what); }
+absl::Status Bad(absl::string_view what) {
+  return absl::InvalidArgumentError(what);
+}
 
 absl::Status CheckSegments(const Trajectory& t, int64_t version) {
   const int32_t size = static_cast<int32_t>(t.tokens.size());
@@ -111,8 +113,8 @@ absl::Status CheckTrajectory(const GroupJob& job, const Group& group, const Traj
 
 absl::Status CheckAdvantages(const Group& group, const RolloutOptions& options) {
   const size_t judged = group.trajectories.size();
-  const bool outage = judged == 0 || static_cast<double>(judged) <
-                                         options.min_judged_share * group.asked;
+  const bool outage =
+      judged == 0 || static_cast<double>(judged) < options.min_judged_share * group.asked;
   if ((group.drop == DropReason::kOutage) != outage ||
       (group.drop != DropReason::kNone && group.drop != DropReason::kOutage)) {
     return Bad(absl::StrCat("drop reason '", DropReasonName(group.drop), "' does not follow from ",
@@ -143,8 +145,7 @@ absl::Status CheckGroup(const GroupJob& job, const Group& group, const RolloutOp
   if (group.task.Hash() != job.task.Hash()) return Bad("the group is about another task");
   if (group.version != job.version || group.iteration != job.iteration) {
     return Bad(absl::StrCat("the group is of version ", group.version, " and iteration ",
-                            group.iteration, ", the job of ", job.version, " and ",
-                            job.iteration));
+                            group.iteration, ", the job of ", job.version, " and ", job.iteration));
   }
   const int64_t judged = static_cast<int64_t>(group.trajectories.size());
   if (group.asked != options.group_size || group.outages < 0 || group.skipped < 0 ||

@@ -18,9 +18,9 @@ namespace hone {
 
 struct StepResult {
   bool done = false;
-  Verdict verdict;                    // set when done; may be an outage
-  int32_t verify_attempts = 1;        // how often a verifier was asked
-  std::vector<Segment> observation;   // set when not done: text the policy sees next
+  Verdict verdict;                   // set when done; may be an outage
+  int32_t verify_attempts = 1;       // how often a verifier was asked
+  std::vector<Segment> observation;  // set when not done: text the policy sees next
 };
 
 // Single-use: one trajectory. Not thread-safe.

@@ -17,7 +17,9 @@ namespace {
 
 constexpr double kZ95 = 1.959963984540054;
 
-absl::Status Bad(absl::string_view what) { return absl::InvalidArgumentError(what); }
+absl::Status Bad(absl::string_view what) {
+  return absl::InvalidArgumentError(what);
+}
 
 absl::Status CheckOptions(const EvaluateOptions& options, const TaskSource& tasks) {
   if (options.samples < 1) return Bad("samples must be at least 1");
@@ -63,7 +65,7 @@ const Trajectory* MajorityOf(const std::vector<Trajectory>& trajectories, int32_
   }
   const Trajectory* best = nullptr;
   int32_t most = 0;
-  for (const Trajectory& t : trajectories) {   // in order of samples: ties go to the first seen
+  for (const Trajectory& t : trajectories) {  // in order of samples: ties go to the first seen
     const auto found = counts.find(t.verdict.extracted);
     if (t.key.sample >= static_cast<uint32_t>(k) || found == counts.end()) continue;
     if (found->second > most) {
@@ -74,7 +76,9 @@ const Trajectory* MajorityOf(const std::vector<Trajectory>& trajectories, int32_
   return best;
 }
 
-bool IsRight(const Trajectory& t) { return t.verdict.outcome == Outcome::kCorrect; }
+bool IsRight(const Trajectory& t) {
+  return t.verdict.outcome == Outcome::kCorrect;
+}
 
 EvaluationItem ItemOf(Group group) {
   EvaluationItem item;
@@ -160,8 +164,8 @@ class Batches {
     while (!failed_.load()) {
       const int64_t first = next_.fetch_add(options_.batch_groups);
       if (first >= total) return;
-      const absl::Status status = RunOne(worker, first,
-                                         std::min<int64_t>(total, first + options_.batch_groups));
+      const absl::Status status =
+          RunOne(worker, first, std::min<int64_t>(total, first + options_.batch_groups));
       std::lock_guard<std::mutex> lock(mutex_);
       if (!status.ok()) {
         failed_.store(true);
@@ -204,7 +208,7 @@ class Batches {
   absl::Status error_;
 
  public:
-  std::vector<Group> groups;   // by task; whole once every Work has returned without error
+  std::vector<Group> groups;  // by task; whole once every Work has returned without error
 };
 
 }  // namespace
@@ -245,7 +249,7 @@ absl::StatusOr<Evaluation> Evaluate(
 double PassAtK(int64_t n, int64_t c, int64_t k) {
   assert(0 <= c && c <= n && 1 <= k && k <= n);
   if (n - c < k) return 1;
-  double none = 1;   // C(n - c, k) / C(n, k) as a product
+  double none = 1;  // C(n - c, k) / C(n, k) as a product
   for (int64_t i = n - c + 1; i <= n; ++i) {
     none *= 1 - static_cast<double>(k) / static_cast<double>(i);
   }

@@ -23,8 +23,8 @@ double Share(int64_t part, int64_t whole) {
 struct Completions {
   std::vector<double> rewards;
   std::vector<double> lengths;
-  std::map<std::string, std::pair<double, int64_t>> parts;   // sum of raw values, how many
-  std::vector<int64_t> words;                                // by reflection word
+  std::map<std::string, std::pair<double, int64_t>> parts;  // sum of raw values, how many
+  std::vector<int64_t> words;                               // by reflection word
   int64_t correct = 0;
   int64_t truncated = 0;
   int64_t reflecting = 0;

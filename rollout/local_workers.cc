@@ -27,7 +27,7 @@ struct LocalWorkers::State {
   std::mutex mutex;
   std::condition_variable changed;
   bool stopping = false;
-  std::set<std::string> ids;            // registered workers
+  std::set<std::string> ids;  // registered workers
   std::vector<std::thread> threads;
 
   bool Stopping() {
@@ -39,8 +39,8 @@ struct LocalWorkers::State {
   void HeartbeatLoop() {
     std::unique_lock<std::mutex> lock(mutex);
     while (!stopping) {
-      changed.wait_for(lock, std::chrono::microseconds(
-                                 absl::ToInt64Microseconds(options.heartbeat)));
+      changed.wait_for(lock,
+                       std::chrono::microseconds(absl::ToInt64Microseconds(options.heartbeat)));
       const std::set<std::string> known = ids;
       lock.unlock();
       // A worker that is unknown by now registers again when it next asks for jobs.
@@ -132,7 +132,9 @@ LocalWorkers::LocalWorkers(Scheduler& scheduler, Generator& generator,
   state->threads.emplace_back([state] { state->HeartbeatLoop(); });
 }
 
-LocalWorkers::~LocalWorkers() { Stop(); }
+LocalWorkers::~LocalWorkers() {
+  Stop();
+}
 
 void LocalWorkers::Stop() {
   {

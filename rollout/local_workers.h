@@ -13,8 +13,8 @@ namespace hone {
 
 struct LocalWorkersOptions {
   int32_t workers = 1;
-  int32_t jobs_per_lease = 8;                      // decoded in one batch
-  absl::Duration heartbeat = absl::Seconds(10);    // well below the scheduler's lease
+  int32_t jobs_per_lease = 8;                    // decoded in one batch
+  absl::Duration heartbeat = absl::Seconds(10);  // well below the scheduler's lease
 };
 
 // Works from construction to Stop or destruction. All references outlive it.

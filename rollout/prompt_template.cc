@@ -45,9 +45,8 @@ const Template* Find(absl::string_view name) {
 absl::StatusOr<std::string> ApplyTemplate(absl::string_view name, absl::string_view question) {
   const Template* found = Find(name);
   if (found == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat("unknown prompt template '", name,
-                                                   "'; there are ",
-                                                   absl::StrJoin(TemplateNames(), ", ")));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "unknown prompt template '", name, "'; there are ", absl::StrJoin(TemplateNames(), ", ")));
   }
   return absl::StrCat(found->before, question, found->after);
 }

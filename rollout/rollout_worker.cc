@@ -31,9 +31,9 @@ struct Run {
 struct Pending {
   const GroupJob* job = nullptr;
   std::vector<std::shared_ptr<Verifier>> verifiers;
-  std::vector<Segment> prompt;        // as the environment gave it, tokens counted
+  std::vector<Segment> prompt;  // as the environment gave it, tokens counted
   std::vector<TokenId> prompt_tokens;
-  std::vector<Run> runs;              // [G]
+  std::vector<Run> runs;  // [G]
 };
 
 absl::Status AboutTask(const absl::Status& status, const Task& task) {
@@ -76,8 +76,8 @@ absl::StatusOr<Pending> Prepare(const GroupJob& job, const VerifierPool& verifie
                                 const Tokenizer& tokenizer, const RolloutOptions& options) {
   Pending pending;
   pending.job = &job;
-  const std::string& name = job.task.verifier.empty() ? options.default_verifier
-                                                      : job.task.verifier;
+  const std::string& name =
+      job.task.verifier.empty() ? options.default_verifier : job.task.verifier;
   absl::StatusOr<std::vector<std::shared_ptr<Verifier>>> found = verifiers.Find(name);
   if (!found.ok()) return AboutTask(found.status(), job.task);
   pending.verifiers = *std::move(found);
@@ -238,8 +238,8 @@ absl::Status CheckJobs(const std::vector<GroupJob>& jobs) {
 absl::Status CheckRolloutOptions(const RolloutOptions& options) {
   const auto bad = [](absl::string_view what) { return absl::InvalidArgumentError(what); };
   if (options.group_size < 1 || options.group_size > kMaxGroup) {
-    return bad(absl::StrCat("group_size is ", options.group_size, "; it must be from 1 to ",
-                            kMaxGroup));
+    return bad(
+        absl::StrCat("group_size is ", options.group_size, "; it must be from 1 to ", kMaxGroup));
   }
   if (options.sampling.max_tokens < 1) return bad("max_tokens must be at least 1");
   if (!std::isfinite(options.sampling.temperature) || options.sampling.temperature < 0) {
@@ -289,9 +289,9 @@ absl::StatusOr<std::vector<std::shared_ptr<Verifier>>> VerifierPool::Find(
     const std::string& name) const {
   const auto found = verifiers_.find(name);
   if (found != verifiers_.end()) return found->second;
-  return absl::NotFoundError(absl::StrCat(
-      "there is no verifier '", name, "' here; there are ",
-      verifiers_.empty() ? "none" : absl::StrJoin(names(), ", ")));
+  return absl::NotFoundError(
+      absl::StrCat("there is no verifier '", name, "' here; there are ",
+                   verifiers_.empty() ? "none" : absl::StrJoin(names(), ", ")));
 }
 
 std::vector<std::string> VerifierPool::names() const {
@@ -345,8 +345,8 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::RunGroups(const std::vector<Gr
   for (size_t i = 0; i < pending.size(); ++i) {
     for (size_t j = 0; j < pending[i].runs.size(); ++j) {
       Run& run = pending[i].runs[j];
-      run.trajectory = Record(pending[i], static_cast<int32_t>(j),
-                              std::move((*completions)[i][j]), *info, tokenizer_, options_);
+      run.trajectory = Record(pending[i], static_cast<int32_t>(j), std::move((*completions)[i][j]),
+                              *info, tokenizer_, options_);
       runs.push_back(&run);
     }
   }

@@ -25,17 +25,17 @@ namespace hone {
 
 struct RolloutOptions {
   std::string run_id;
-  int32_t group_size = 8;                 // G
+  int32_t group_size = 8;  // G
   SamplingParams sampling;
   std::string prompt_template = "plain";  // r1_zero | tiny_zero | r1_chat | plain
   std::string eos;                        // stop token's text; empty: the tokenizer's eos
   RewardConfig reward;
   AdvantageConfig advantage;
-  std::string default_verifier = "exact"; // for tasks that name none
-  int32_t verify_attempts = 3;            // per completion before it is left out as an outage
+  std::string default_verifier = "exact";  // for tasks that name none
+  int32_t verify_attempts = 3;             // per completion before it is left out as an outage
   absl::Duration verify_deadline = absl::Seconds(30);
-  int32_t verify_threads = 1;             // completions verified at once; no effect on the result
-  double min_judged_share = 0.5;          // below it the whole group is dropped as an outage
+  int32_t verify_threads = 1;     // completions verified at once; no effect on the result
+  double min_judged_share = 0.5;  // below it the whole group is dropped as an outage
   bool keep_routes = false;
 };
 
@@ -48,9 +48,9 @@ uint64_t RewardKey(const SampleKey& key);
 // A group to be made.
 struct GroupJob {
   Task task;
-  SampleKey key;                          // purpose, ordinal, attempt; sample 0
+  SampleKey key;  // purpose, ordinal, attempt; sample 0
   int64_t iteration = 0;
-  int64_t version = 0;                    // the policy must have it
+  int64_t version = 0;  // the policy must have it
 };
 
 // Verifiers by name; several behind one name are tried in turn after an outage. Thread-safe once

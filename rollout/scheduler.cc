@@ -20,9 +20,9 @@ namespace hone {
 struct Scheduler::State {
   struct Job {
     GroupJob job;
-    int32_t attempts = 0;        // leases given
-    uint64_t lease = 0;          // 0: none
-    std::string last_worker;     // who failed it last; others are preferred
+    int32_t attempts = 0;     // leases given
+    uint64_t lease = 0;       // 0: none
+    std::string last_worker;  // who failed it last; others are preferred
     bool done = false;
     Group group;
   };
@@ -40,13 +40,13 @@ struct Scheduler::State {
   std::function<absl::Status(const GroupJob&, const Group&)> check;
 
   mutable std::mutex mutex;
-  std::condition_variable work;    // jobs may be waiting, or the end has come
-  std::condition_variable news;    // for RunBatch: a group arrived, a lease was given or failed
-  std::vector<Job> jobs;           // of the running batch
+  std::condition_variable work;  // jobs may be waiting, or the end has come
+  std::condition_variable news;  // for RunBatch: a group arrived, a lease was given or failed
+  std::vector<Job> jobs;         // of the running batch
   bool running = false;
   bool cancelled = false;
-  absl::Status failure;            // of the running batch
-  std::deque<size_t> arrived;      // done jobs that on_group has not seen
+  absl::Status failure;        // of the running batch
+  std::deque<size_t> arrived;  // done jobs that on_group has not seen
   std::map<uint64_t, LeaseState> leases;
   std::map<std::string, Worker> workers;
   uint64_t next_lease = 1;
@@ -62,10 +62,10 @@ struct Scheduler::State {
     job.last_worker = found->second.worker;
     leases.erase(found);
     if (job.attempts >= options.max_attempts && failure.ok()) {
-      failure = absl::Status(why.code(), absl::StrCat("group ", job.job.key.group_ordinal,
-                                                      " (task '", job.job.task.id, "') failed ",
-                                                      job.attempts, " times; the last time: ",
-                                                      why.message()));
+      failure =
+          absl::Status(why.code(), absl::StrCat("group ", job.job.key.group_ordinal, " (task '",
+                                                job.job.task.id, "') failed ", job.attempts,
+                                                " times; the last time: ", why.message()));
     }
     work.notify_all();
     news.notify_all();
@@ -222,8 +222,7 @@ absl::StatusOr<std::vector<Lease>> Scheduler::LeaseJobs(const std::string& worke
     std::vector<Lease> taken = s.Take(worker, limit, now);
     if (!taken.empty() || now >= until) return taken;
     // Wakes often enough to be seen, and when somebody else's lease runs out.
-    WaitUntil(s.work, lock,
-              std::min({until, s.NextExpiry(), now + s.options.lease / 4}));
+    WaitUntil(s.work, lock, std::min({until, s.NextExpiry(), now + s.options.lease / 4}));
   }
 }
 

@@ -20,8 +20,8 @@
 namespace hone {
 
 struct SchedulerOptions {
-  absl::Duration lease = absl::Seconds(60);   // without a heartbeat for this long it is void
-  int32_t max_attempts = 5;                   // leases of one job before the batch fails
+  absl::Duration lease = absl::Seconds(60);  // without a heartbeat for this long it is void
+  int32_t max_attempts = 5;                  // leases of one job before the batch fails
   int32_t max_workers = 1024;
 };
 

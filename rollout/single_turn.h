@@ -16,10 +16,10 @@ namespace hone {
 
 struct SingleTurnOptions {
   std::string prompt_template = "plain";
-  std::string item_id;              // the trajectory's id
-  int64_t seed = 0;                 // for verifiers that draw
-  int32_t verify_attempts = 3;      // at most, before the completion is an outage
-  absl::Duration verify_deadline = absl::Seconds(30);   // of one attempt
+  std::string item_id;          // the trajectory's id
+  int64_t seed = 0;             // for verifiers that draw
+  int32_t verify_attempts = 3;  // at most, before the completion is an outage
+  absl::Duration verify_deadline = absl::Seconds(30);  // of one attempt
 };
 
 class SingleTurn : public Environment {

@@ -21,7 +21,7 @@ class TaskSource {
  public:
   virtual ~TaskSource() = default;
   virtual std::string name() const = 0;
-  virtual int64_t size() const = 0;                    // < 0: endless
+  virtual int64_t size() const = 0;  // < 0: endless
   virtual absl::StatusOr<Task> At(int64_t index) const = 0;
 };
 
@@ -53,7 +53,7 @@ struct Document {
 class DocumentSource {
  public:
   virtual ~DocumentSource() = default;
-  virtual int64_t size() const = 0;                    // < 0: endless
+  virtual int64_t size() const = 0;  // < 0: endless
   virtual absl::StatusOr<Document> At(int64_t index) const = 0;
 };
 // JSONL with {"text"} or {"prompt","completion"}.

@@ -27,8 +27,7 @@ DropReason WhyNot(const Group& group, const TrainBatchOptions& options) {
   }
   if (kept == 0) return DropReason::kTruncated;
   if (options.filter_flat && group.flat) return DropReason::kFlat;
-  const double rate =
-      static_cast<double>(correct) / static_cast<double>(group.trajectories.size());
+  const double rate = static_cast<double>(correct) / static_cast<double>(group.trajectories.size());
   if (rate < options.pass_rate_min || rate > options.pass_rate_max) return DropReason::kPassRate;
   return DropReason::kNone;
 }

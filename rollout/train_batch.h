@@ -17,28 +17,28 @@
 namespace hone {
 
 struct TrainBatchOptions {
-  bool filter_flat = false;      // leave flat groups out
-  bool mask_truncated = false;   // leave truncated completions out (their advantage stays known)
-  double pass_rate_min = 0;      // share of correct among judged completions; else the group is
-  double pass_rate_max = 1;      //   left out
-  int64_t oldest_version = -1;   // groups of an older version are stale; -1: none is
-  bool replay_routes = false;    // hand the recorded experts to the learner
-  int32_t minibatches = 1;       // >= 1
+  bool filter_flat = false;     // leave flat groups out
+  bool mask_truncated = false;  // leave truncated completions out (their advantage stays known)
+  double pass_rate_min = 0;     // share of correct among judged completions; else the group is
+  double pass_rate_max = 1;     //   left out
+  int64_t oldest_version = -1;  // groups of an older version are stale; -1: none is
+  bool replay_routes = false;   // hand the recorded experts to the learner
+  int32_t minibatches = 1;      // >= 1
 };
 
 struct Minibatch {
   std::vector<TrainSequence> sequences;
-  std::vector<std::string> trajectory_ids;   // of the same order
-  double loss_tokens = 0;                    // sum of loss masks
+  std::vector<std::string> trajectory_ids;  // of the same order
+  double loss_tokens = 0;                   // sum of loss masks
 };
 
 struct TrainBatch {
   // Empty when nothing is left; fewer than asked for when there are fewer groups.
   std::vector<Minibatch> minibatches;
-  int64_t groups = 0;                        // trained on
+  int64_t groups = 0;  // trained on
   int64_t sequences = 0;
-  int64_t truncated_masked = 0;              // completions left out of kept groups
-  std::map<DropReason, int64_t> dropped;     // groups by reason
+  int64_t truncated_masked = 0;           // completions left out of kept groups
+  std::map<DropReason, int64_t> dropped;  // groups by reason
 };
 
 // Sets `drop` of every group it leaves out; groups that were dropped before stay dropped. When

@@ -14,7 +14,7 @@
 namespace hone {
 
 enum class Outcome : uint8_t {
-  kUnspecified = 0,    // never stored
+  kUnspecified = 0,  // never stored
   kCorrect = 1,
   kWrong = 2,          // ran to the end and the answer does not match
   kUnparsable = 3,     // no answer could be read from the completion
@@ -42,12 +42,12 @@ struct VerdictPart {
 struct Verdict {
   Outcome outcome = Outcome::kUnspecified;
   std::vector<VerdictPart> parts;
-  std::string extracted;      // the answer as extracted; at most 4 KiB
+  std::string extracted;  // the answer as extracted; at most 4 KiB
   bool extracted_truncated = false;
-  std::string detail;         // a sentence: what was compared, which limit, why skipped or out
+  std::string detail;  // a sentence: what was compared, which limit, why skipped or out
   std::map<std::string, std::string> evidence;  // more, by name: "gold", "value", "stderr", ...
-  std::string verifier;       // name/version/config hash
-  int64_t elapsed_us = 0;     // observational
+  std::string verifier;                         // name/version/config hash
+  int64_t elapsed_us = 0;                       // observational
 };
 
 }  // namespace hone

@@ -22,8 +22,8 @@ namespace hone {
 
 // A piece of a trajectory's text. Plain mirror of rollout's segments.
 struct QuestionSegment {
-  std::string role;        // "user", "assistant", "tool"
-  std::string kind;        // "prompt", "model", "tool", "environment"
+  std::string role;  // "user", "assistant", "tool"
+  std::string kind;  // "prompt", "model", "tool", "environment"
   std::string text;
 };
 
@@ -32,24 +32,24 @@ struct Question {
   std::vector<QuestionSegment> segments;  // the last model segment is the completion judged
   std::string stop_reason;                // StopReasonName; empty when unknown (offline grading)
   bool truncated = false;
-  std::string answer;                     // the gold as text; or
-  std::string tests_json;                 // tests as JSON, for code
+  std::string answer;                           // the gold as text; or
+  std::string tests_json;                       // tests as JSON, for code
   std::map<std::string, std::string> metadata;  // task metadata ("nums", "target", ...) as JSON
-  bool lenient = false;                   // offline grading is lenient, training strict
-  bool bare = false;                      // the completion is the answer itself
-  int64_t seed = 0;                       // for verifiers that draw; the same seed, same verdict
+  bool lenient = false;                         // offline grading is lenient, training strict
+  bool bare = false;                            // the completion is the answer itself
+  int64_t seed = 0;  // for verifiers that draw; the same seed, same verdict
   absl::Time deadline = absl::InfiniteFuture();  // backstop; passing it is an outage
   int32_t attempt = 0;
 
-  absl::string_view completion() const;   // the last model segment's text, or empty
+  absl::string_view completion() const;  // the last model segment's text, or empty
 };
 
 struct VerifierInfo {
   std::string name;
   std::string version;
   std::string config_hash;
-  std::string description;   // one sentence
-  bool deterministic = true; // same question, same verdict
+  std::string description;    // one sentence
+  bool deterministic = true;  // same question, same verdict
 };
 
 // Thread-safe. Verifying twice is harmless: the same question gives the same verdict.

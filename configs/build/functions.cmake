@@ -23,13 +23,14 @@ function(hone_library name)
     add_library(${name} STATIC ${sources})
     target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
     target_link_libraries(${name} PUBLIC ${ARG_DEPS} absl::status absl::statusor absl::strings
-                          absl::span absl::time Threads::Threads)
+                          absl::span absl::time absl::flat_hash_map absl::flat_hash_set
+                          Threads::Threads)
     hone_options(${name})
   else()
     add_library(${name} INTERFACE)
     target_include_directories(${name} INTERFACE ${PROJECT_SOURCE_DIR})
     target_link_libraries(${name} INTERFACE ${ARG_DEPS} absl::status absl::statusor absl::strings
-                          absl::span absl::time)
+                          absl::span absl::time absl::flat_hash_map absl::flat_hash_set)
   endif()
 endfunction()
 

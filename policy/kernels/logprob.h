@@ -26,8 +26,8 @@
 namespace hone::kernels {
 
 struct SampleRow {
-  uint32_t key[4] = {0, 0, 0, 0};   // policy/sampling/rng.h makes it of a SampleKey
-  uint32_t position = 0;            // index in the sequence of the token being drawn
+  uint32_t key[4] = {0, 0, 0, 0};  // policy/sampling/rng.h makes it of a SampleKey
+  uint32_t position = 0;           // index in the sequence of the token being drawn
   float temperature = 1.0f;
   float top_p = 1.0f;
   int32_t top_k = 0;
@@ -35,38 +35,38 @@ struct SampleRow {
 
 template <typename Real>
 struct SampleArgs {
-  View<const Real, 2> logits;       // [M, W]
-  int32_t vocabulary = 0;           // <= W
-  View<const SampleRow, 1> rows;    // [M]
-  View<int32_t, 1> tokens;          // [M]
-  View<Real, 1> logprobs;           // [M]
-  View<Real, 1> entropy;            // [M]
+  View<const Real, 2> logits;     // [M, W]
+  int32_t vocabulary = 0;         // <= W
+  View<const SampleRow, 1> rows;  // [M]
+  View<int32_t, 1> tokens;        // [M]
+  View<Real, 1> logprobs;         // [M]
+  View<Real, 1> entropy;          // [M]
 };
 
 template <typename Real>
 struct LogprobArgs {
-  View<const Real, 2> logits;       // [M, W]
+  View<const Real, 2> logits;  // [M, W]
   int32_t vocabulary = 0;
-  Real temperature = 1;             // 0: as 1, without top_k and top_p
+  Real temperature = 1;  // 0: as 1, without top_k and top_p
   Real top_p = 1;
   int32_t top_k = 0;
-  View<const int32_t, 1> targets;   // [M]  negative: no target, logprob is NaN
-  View<Real, 1> logprobs;           // [M]
-  View<Real, 1> entropy;            // [M]
-  View<int32_t, 1> argmax;          // [M]  null data: not wanted
+  View<const int32_t, 1> targets;  // [M]  negative: no target, logprob is NaN
+  View<Real, 1> logprobs;          // [M]
+  View<Real, 1> entropy;           // [M]
+  View<int32_t, 1> argmax;         // [M]  null data: not wanted
 };
 
 template <typename Real>
 struct LogprobBackwardArgs {
-  View<const Real, 2> logits;       // [M, W]
+  View<const Real, 2> logits;  // [M, W]
   int32_t vocabulary = 0;
   Real temperature = 1;
   Real top_p = 1;
   int32_t top_k = 0;
-  View<const int32_t, 1> targets;   // [M]  negative: the row gets zeros
-  View<const Real, 1> d_logprobs;   // [M]
-  View<const Real, 1> d_entropy;    // [M]  null data: zero
-  View<Real, 2> d_logits;           // [M, W]  written; may be logits
+  View<const int32_t, 1> targets;  // [M]  negative: the row gets zeros
+  View<const Real, 1> d_logprobs;  // [M]
+  View<const Real, 1> d_entropy;   // [M]  null data: zero
+  View<Real, 2> d_logits;          // [M, W]  written; may be logits
 };
 
 // After sampling: where does each running sequence stand? Checked in StopReason's order.

@@ -40,9 +40,9 @@ struct PackArgs {
 
 template <typename Real>
 struct MatmulArgs {
-  View<const Real, 2> x;        // [M, K]
-  PackedMatrix<Real> weight;    // [N, K]
-  View<Real, 2> y;              // [M, N]  aliases nothing
+  View<const Real, 2> x;      // [M, K]
+  PackedMatrix<Real> weight;  // [N, K]
+  View<Real, 2> y;            // [M, N]  aliases nothing
   bool accumulate = false;
 };
 

@@ -34,47 +34,47 @@ namespace hone::kernels {
 
 template <typename Real>
 struct CacheAppendArgs {
-  View<const Real, 2> latent;      // [M, R]  normed
-  View<const Real, 2> rope;        // [M, D]  rotated
-  View<const int64_t, 1> slot;     // [M]     page * page_tokens + offset; distinct
-  View<Real, 2> latent_pages;      // [S * page_tokens, R]
-  View<Real, 2> rope_pages;        // [S * page_tokens, D]
+  View<const Real, 2> latent;   // [M, R]  normed
+  View<const Real, 2> rope;     // [M, D]  rotated
+  View<const int64_t, 1> slot;  // [M]     page * page_tokens + offset; distinct
+  View<Real, 2> latent_pages;   // [S * page_tokens, R]
+  View<Real, 2> rope_pages;     // [S * page_tokens, D]
 };
 
 template <typename Real>
 struct MlaAttentionArgs {
-  View<const Real, 3> q_latent;          // [M, H, R]  key up-projection absorbed
-  View<const Real, 3> q_rope;            // [M, H, D]  rotated
-  View<const int32_t, 1> row_sequence;   // [M]
-  View<const int32_t, 1> row_length;     // [M]        >= 1
-  View<const int32_t, 2> page_table;     // [B, pages] entries past the last page are never read
-  View<const Real, 2> latent_pages;      // [S * page_tokens, R]
-  View<const Real, 2> rope_pages;        // [S * page_tokens, D]
+  View<const Real, 3> q_latent;         // [M, H, R]  key up-projection absorbed
+  View<const Real, 3> q_rope;           // [M, H, D]  rotated
+  View<const int32_t, 1> row_sequence;  // [M]
+  View<const int32_t, 1> row_length;    // [M]        >= 1
+  View<const int32_t, 2> page_table;    // [B, pages] entries past the last page are never read
+  View<const Real, 2> latent_pages;     // [S * page_tokens, R]
+  View<const Real, 2> rope_pages;       // [S * page_tokens, D]
   int32_t page_tokens = 0;
-  int32_t max_length = 0;                // >= every row_length (sizes scratch)
+  int32_t max_length = 0;  // >= every row_length (sizes scratch)
   Real scale = 0;
-  View<Real, 3> out;                     // [M, H, R]
-  View<Real, 2> lse;                     // [M, H]     null data: not wanted
+  View<Real, 3> out;  // [M, H, R]
+  View<Real, 2> lse;  // [M, H]     null data: not wanted
 };
 
 template <typename Real>
 struct MlaAttentionBackwardArgs {
-  View<const Real, 3> q_latent;          // [M, H, R]
-  View<const Real, 3> q_rope;            // [M, H, D]
-  View<const int32_t, 1> row_sequence;   // [M]
-  View<const int32_t, 1> row_length;     // [M]
-  View<const int32_t, 1> row_base;       // [B]        first row of each sequence
-  View<const Real, 2> latent;            // [M, R]     as appended
-  View<const Real, 2> rope;              // [M, D]     as appended
-  int32_t max_length = 0;                // >= every row_length (sizes scratch)
+  View<const Real, 3> q_latent;         // [M, H, R]
+  View<const Real, 3> q_rope;           // [M, H, D]
+  View<const int32_t, 1> row_sequence;  // [M]
+  View<const int32_t, 1> row_length;    // [M]
+  View<const int32_t, 1> row_base;      // [B]        first row of each sequence
+  View<const Real, 2> latent;           // [M, R]     as appended
+  View<const Real, 2> rope;             // [M, D]     as appended
+  int32_t max_length = 0;               // >= every row_length (sizes scratch)
   Real scale = 0;
-  View<const Real, 3> out;               // [M, H, R]
-  View<const Real, 2> lse;               // [M, H]
-  View<const Real, 3> d_out;             // [M, H, R]
-  View<Real, 3> d_q_latent;              // [M, H, R]  written
-  View<Real, 3> d_q_rope;                // [M, H, D]  written
-  View<Real, 2> d_latent;                // [M, R]     added to
-  View<Real, 2> d_rope;                  // [M, D]     added to
+  View<const Real, 3> out;    // [M, H, R]
+  View<const Real, 2> lse;    // [M, H]
+  View<const Real, 3> d_out;  // [M, H, R]
+  View<Real, 3> d_q_latent;   // [M, H, R]  written
+  View<Real, 3> d_q_rope;     // [M, H, D]  written
+  View<Real, 2> d_latent;     // [M, R]     added to
+  View<Real, 2> d_rope;       // [M, D]     added to
 };
 
 }  // namespace hone::kernels

@@ -25,10 +25,10 @@
 namespace hone::kernels {
 
 struct MoePlanArgs {
-  View<const int32_t, 2> experts;   // [M, K]
-  View<int32_t, 1> offsets;         // [E + 1]
-  View<int32_t, 1> slot_row;        // [J]
-  View<int32_t, 2> row_slot;        // [M, K]
+  View<const int32_t, 2> experts;  // [M, K]
+  View<int32_t, 1> offsets;        // [E + 1]
+  View<int32_t, 1> slot_row;       // [J]
+  View<int32_t, 2> row_slot;       // [M, K]
 };
 
 template <typename Real>
@@ -41,21 +41,21 @@ struct MoeGatherArgs {
 // Expert e's packed weight begins at packed + e * packed_stride.
 template <typename Real>
 struct GroupedMatmulArgs {
-  View<const Real, 2> x;            // [J, in]
-  View<const int32_t, 1> offsets;   // [E + 1]
+  View<const Real, 2> x;           // [J, in]
+  View<const int32_t, 1> offsets;  // [E + 1]
   const Real* packed = nullptr;
   int64_t packed_stride = 0;
   int64_t out = 0;
   int64_t in = 0;
-  View<Real, 2> y;                  // [J, out]  written
+  View<Real, 2> y;  // [J, out]  written
 };
 
 template <typename Real>
 struct GroupedWeightGradArgs {
-  View<const Real, 2> d_y;          // [J, out]
-  View<const Real, 2> x;            // [J, in]
-  View<const int32_t, 1> offsets;   // [E + 1]
-  View<Real, 3> d_w;                // [E, out, in]  added to
+  View<const Real, 2> d_y;         // [J, out]
+  View<const Real, 2> x;           // [J, in]
+  View<const int32_t, 1> offsets;  // [E + 1]
+  View<Real, 3> d_w;               // [E, out, in]  added to
 };
 
 template <typename Real>

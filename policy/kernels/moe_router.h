@@ -33,10 +33,10 @@ enum class RouterKind : int32_t { kSoftmax = 0, kSigmoid = 1 };
 
 struct RouterConfig {
   RouterKind kind = RouterKind::kSigmoid;
-  int32_t experts = 0;       // E
-  int32_t chosen = 0;        // K
-  int32_t groups = 1;        // divides E
-  int32_t topk_groups = 1;   // topk_groups * (E / groups) >= K
+  int32_t experts = 0;      // E
+  int32_t chosen = 0;       // K
+  int32_t groups = 1;       // divides E
+  int32_t topk_groups = 1;  // topk_groups * (E / groups) >= K
   bool normalise = true;
   double scale = 1.0;
 };
@@ -54,27 +54,27 @@ struct RouteArgs {
 template <typename Real>
 struct RouteBackwardArgs {
   RouterConfig config;
-  View<const Real, 2> logits;            // [M, E]
-  View<const int32_t, 2> experts;        // [M, K]
-  View<const Real, 2> d_weights;         // [M, K]
-  View<Real, 2> d_logits;                // [M, E]  written
+  View<const Real, 2> logits;      // [M, E]
+  View<const int32_t, 2> experts;  // [M, K]
+  View<const Real, 2> d_weights;   // [M, K]
+  View<Real, 2> d_logits;          // [M, E]  written
 };
 
 template <typename Real>
 struct BalanceLossArgs {
   RouterConfig config;
-  View<const Real, 2> logits;            // [M, E]
-  View<const int32_t, 2> experts;        // [M, K]  the selection (softmax uses it)
-  View<const int32_t, 1> row_base;       // [B + 1] sequence b is rows [row_base[b], row_base[b+1])
-  Real alpha = 0;                        // times the sequence's share, as the caller wants it
-  View<Real, 1> loss;                    // [B]     written
-  View<Real, 2> d_logits;                // [M, E]  added to; null data: not wanted
+  View<const Real, 2> logits;       // [M, E]
+  View<const int32_t, 2> experts;   // [M, K]  the selection (softmax uses it)
+  View<const int32_t, 1> row_base;  // [B + 1] sequence b is rows [row_base[b], row_base[b+1])
+  Real alpha = 0;                   // times the sequence's share, as the caller wants it
+  View<Real, 1> loss;               // [B]     written
+  View<Real, 2> d_logits;           // [M, E]  added to; null data: not wanted
 };
 
 // How often each expert was chosen, for load metrics and the bias update. counts is added to.
 struct RouteCountArgs {
-  View<const int32_t, 2> experts;        // [M, K]
-  View<int64_t, 1> counts;               // [E]
+  View<const int32_t, 2> experts;  // [M, K]
+  View<int64_t, 1> counts;         // [E]
 };
 
 }  // namespace hone::kernels

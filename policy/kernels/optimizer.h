@@ -27,25 +27,25 @@ struct AccumulateArgs {
 
 template <typename Real>
 struct SumSquaresArgs {
-  View<const Real, 1> x;       // [n]
-  View<double, 1> sum;         // [1]  written
+  View<const Real, 1> x;  // [n]
+  View<double, 1> sum;    // [1]  written
 };
 
 template <typename Real>
 struct AdamWArgs {
-  View<Real, 1> master;        // [n]  p, float master weight
-  View<Real, 1> m;             // [n]
-  View<Real, 1> v;             // [n]
-  View<const Real, 1> grad;    // [n]
-  View<Real, 1> value;         // [n]  what kernels read; may be master
-  double grad_scale = 1;       // clipping
+  View<Real, 1> master;      // [n]  p, float master weight
+  View<Real, 1> m;           // [n]
+  View<Real, 1> v;           // [n]
+  View<const Real, 1> grad;  // [n]
+  View<Real, 1> value;       // [n]  what kernels read; may be master
+  double grad_scale = 1;     // clipping
   double learning_rate = 0;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0;
-  double bias1 = 1;            // 1 - beta1^t
-  double bias2 = 1;            // 1 - beta2^t
+  double bias1 = 1;  // 1 - beta1^t
+  double bias2 = 1;  // 1 - beta2^t
   bool round_bf16 = false;
   View<double, 1> change_squares;  // [1]  written; null data: not wanted
   View<double, 1> weight_squares;  // [1]

@@ -21,7 +21,7 @@ struct RmsNormArgs {
   View<const Real, 2> x;       // [M, C]
   View<const Real, 1> weight;  // [C]
   Real eps;
-  View<Real, 2> y;             // [M, C]  may be x itself
+  View<Real, 2> y;  // [M, C]  may be x itself
 };
 
 template <typename Real>
@@ -29,9 +29,9 @@ struct RmsNormBackwardArgs {
   View<const Real, 2> x;       // [M, C]  the forward input
   View<const Real, 1> weight;  // [C]
   Real eps;
-  View<const Real, 2> d_y;     // [M, C]
-  View<Real, 2> d_x;           // [M, C]  added to
-  View<Real, 1> d_weight;      // [C]     added to; null data: not wanted
+  View<const Real, 2> d_y;  // [M, C]
+  View<Real, 2> d_x;        // [M, C]  added to
+  View<Real, 1> d_weight;   // [C]     added to; null data: not wanted
 };
 
 }  // namespace hone::kernels

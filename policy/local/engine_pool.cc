@@ -55,8 +55,7 @@ absl::Status EnginePool::Generate(absl::Span<const GenerateRequest> requests, in
     for (size_t i = 0; i < requests.size(); ++i) dealt[i % parts].push_back(requests[i]);
     std::vector<std::thread> helpers;
     for (size_t part = 1; part < parts; ++part) {
-      helpers.emplace_back(
-          [&, part] { statuses[part] = RunPart(dealt[part], version, guarded); });
+      helpers.emplace_back([&, part] { statuses[part] = RunPart(dealt[part], version, guarded); });
     }
     statuses[0] = RunPart(dealt[0], version, guarded);
     for (std::thread& helper : helpers) helper.join();

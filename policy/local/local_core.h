@@ -31,10 +31,10 @@ namespace hone {
 
 // Gradients between ForwardBackward and OptimStep.
 struct PendingUpdate {
-  int64_t sequences = 0;    // position of the next one in the update's order
+  int64_t sequences = 0;  // position of the next one in the update's order
   bool has_gradient = false;
-  LossTotals totals;        // as the first call gave them; zero: it gave none
-  ExpertCounts counts;      // of every training forward of the update, each row once
+  LossTotals totals;    // as the first call gave them; zero: it gave none
+  ExpertCounts counts;  // of every training forward of the update, each row once
 };
 
 struct LocalPolicy::Core {
@@ -71,14 +71,14 @@ struct LocalPolicy::Core {
   std::unique_ptr<EnginePool> engines;
 
   std::mutex hash_mutex;
-  std::string hash;         // of the current weights; empty: not computed
+  std::string hash;  // of the current weights; empty: not computed
 
   size_t flat() const { return static_cast<size_t>(model->registry().flat_elements()); }
   size_t flat_bytes() const { return flat() * sizeof(float); }
 
   // REQUIRES: the weights cannot change meanwhile (either lock).
   std::string WeightsHashNow();
-  void WeightsChanged();    // REQUIRES: both locks
+  void WeightsChanged();  // REQUIRES: both locks
 
   // local_policy.cc. REQUIRES: the learner's lock.
   PolicyState Snapshot();

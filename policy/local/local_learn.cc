@@ -61,8 +61,8 @@ absl::Status LocalPolicy::Core::CheckOrder(const ForwardBackwardRequest& request
   };
   if (own.loss_tokens == 0) return refuse("no sequence has a token to learn from (loss_mask)");
   const bool given = request.total_loss_tokens != 0 || request.total_sequences != 0;
-  if (given && (request.total_loss_tokens < own.loss_tokens ||
-                request.total_sequences < own.sequences)) {
+  if (given &&
+      (request.total_loss_tokens < own.loss_tokens || request.total_sequences < own.sequences)) {
     return refuse(absl::StrCat("total_loss_tokens ", request.total_loss_tokens,
                                " and total_sequences ", request.total_sequences,
                                " are less than this request's own ", own.loss_tokens, " and ",
@@ -78,8 +78,9 @@ absl::Status LocalPolicy::Core::CheckOrder(const ForwardBackwardRequest& request
   const bool same = request.total_loss_tokens == pending.totals.loss_tokens &&
                     request.total_sequences == pending.totals.sequences;
   if (!first && request.loss.name != "custom" && (!given || !same)) {
-    return refuse("an update that spans several calls needs the same total_loss_tokens and "
-                  "total_sequences, those of the whole update, in each of them");
+    return refuse(
+        "an update that spans several calls needs the same total_loss_tokens and "
+        "total_sequences, those of the whole update, in each of them");
   }
   return absl::OkStatus();
 }
@@ -181,7 +182,9 @@ const OptimStepResult* LocalPolicy::Core::Recorded(const std::string& update_id)
   return nullptr;
 }
 
-void LocalPolicy::Core::DropPending() { pending = PendingUpdate(); }
+void LocalPolicy::Core::DropPending() {
+  pending = PendingUpdate();
+}
 
 void LocalPolicy::Core::UpdateRouterBias() {
   size_t moe_layer = 0;
@@ -213,8 +216,7 @@ absl::Status LocalPolicy::Core::CheckStep(const OptimStepRequest& request) const
   }
   if (request.expected_version != version) {
     return absl::FailedPreconditionError(absl::StrCat("optim_step: the policy is at version ",
-                                                      version, ", not ",
-                                                      request.expected_version));
+                                                      version, ", not ", request.expected_version));
   }
   return CheckAdamW(request.adamw);
 }
@@ -268,9 +270,9 @@ absl::StatusOr<UpdateResult> LocalPolicy::Update(const ForwardBackwardRequest& p
     if (core_->last_pass.has_value() && core_->last_pass->first == step.update_id) {
       return UpdateResult{core_->last_pass->second, *done};
     }
-    return absl::FailedPreconditionError(absl::StrCat(
-        "update '", step.update_id, "' was done before (version ", done->version,
-        "), and its forward pass is no longer remembered"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("update '", step.update_id, "' was done before (version ", done->version,
+                     "), and its forward pass is no longer remembered"));
   }
   if (pass.forward_only) {
     return absl::InvalidArgumentError("update: a forward_only pass has no gradient to step along");

@@ -29,8 +29,8 @@ absl::Status CheckOptions(const LocalPolicyOptions& options) {
   }
   const int slots = options.gradient_slots;
   if (slots < 1 || slots > 1024 || (slots & (slots - 1)) != 0) {
-    return Refuse(absl::StrCat("gradient_slots is ", slots,
-                               "; it must be a power of two, at most 1024"));
+    return Refuse(
+        absl::StrCat("gradient_slots is ", slots, "; it must be a power of two, at most 1024"));
   }
   if (options.max_rows_per_pass < 1 || options.max_rows_per_pass > 1 << 20) {
     return Refuse(absl::StrCat("max_rows_per_pass is ", options.max_rows_per_pass,
@@ -47,10 +47,11 @@ absl::Status CheckOptions(const LocalPolicyOptions& options) {
     return Refuse("balance_alpha must be in [0, 1e6]");
   }
   const bool moe = options.config.MoeLayers() > 0;
-  if (!moe && (options.router_bias_rate > 0 || options.balance_alpha > 0 ||
-               options.freeze_router)) {
-    return Refuse("router_bias_rate, balance_alpha and freeze_router need a mixture of experts; "
-                  "this model has none");
+  if (!moe &&
+      (options.router_bias_rate > 0 || options.balance_alpha > 0 || options.freeze_router)) {
+    return Refuse(
+        "router_bias_rate, balance_alpha and freeze_router need a mixture of experts; "
+        "this model has none");
   }
   if (options.router_bias_rate > 0 && options.config.topk_method != "noaux_tc") {
     return Refuse(absl::StrCat("router_bias_rate needs topk_method noaux_tc; the model has ",
@@ -221,9 +222,8 @@ absl::Status LocalPolicy::Core::Adopt(const PolicyState& state, bool weights_onl
     fresh_reference = *std::move(made);
     fresh_reference->SetValues(state.reference.data());
   }
-  std::map<std::string, std::string> fresh_extra = weights_only
-                                                       ? std::map<std::string, std::string>()
-                                                       : state.extra;
+  std::map<std::string, std::string> fresh_extra =
+      weights_only ? std::map<std::string, std::string>() : state.extra;
   std::deque<std::pair<std::string, OptimStepResult>> fresh_recorded;
   if (const auto last = fresh_extra.find(kLastUpdate); last != fresh_extra.end()) {
     auto decoded = DecodeResult(last->second);

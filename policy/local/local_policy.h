@@ -28,21 +28,21 @@
 namespace hone {
 
 struct LocalPolicyOptions {
-  ModelConfig config;               // CreateFromState: leave empty, or equal to the state's
-  DType dtype = DType::kFloat32;    // CreateFromState: the state's is taken
-  std::string backend = "auto";     // kernels::FindBackend
-  int threads = 1;                  // [1, 256]
-  int gradient_slots = 8;           // a power of two, at most 1024; part of the result's bits
-  int32_t max_rows_per_pass = 2048; // of a packed training batch; part of the result's bits
-  int32_t max_batch = 64;           // completions decoded at once by one engine, <= 4096
-  int32_t chunk_tokens = 0;         // tokens per GenerateChunk; 0: one chunk per completion
-  std::string tokenizer_json;       // sets the vocabulary mask; empty: every row is a token.
-                                    // CreateFromState: leave empty, or equal to the state's
-  double router_bias_rate = 0;      // gamma of the correction bias; 0: frozen
-  double balance_alpha = 0;         // sequence-wise balance loss; 0: none
-  bool freeze_router = false;       // router weights are neither stepped nor counted in norms
-  uint64_t init_seed = 0;           // Create only
-  bool hash_every_step = true;      // false: OptimStepResult's hashes stay empty (pretraining)
+  ModelConfig config;                // CreateFromState: leave empty, or equal to the state's
+  DType dtype = DType::kFloat32;     // CreateFromState: the state's is taken
+  std::string backend = "auto";      // kernels::FindBackend
+  int threads = 1;                   // [1, 256]
+  int gradient_slots = 8;            // a power of two, at most 1024; part of the result's bits
+  int32_t max_rows_per_pass = 2048;  // of a packed training batch; part of the result's bits
+  int32_t max_batch = 64;            // completions decoded at once by one engine, <= 4096
+  int32_t chunk_tokens = 0;          // tokens per GenerateChunk; 0: one chunk per completion
+  std::string tokenizer_json;        // sets the vocabulary mask; empty: every row is a token.
+                                     // CreateFromState: leave empty, or equal to the state's
+  double router_bias_rate = 0;       // gamma of the correction bias; 0: frozen
+  double balance_alpha = 0;          // sequence-wise balance loss; 0: none
+  bool freeze_router = false;        // router weights are neither stepped nor counted in norms
+  uint64_t init_seed = 0;            // Create only
+  bool hash_every_step = true;       // false: OptimStepResult's hashes stay empty (pretraining)
 };
 
 class LocalPolicy : public Generator, public Learner {
@@ -59,8 +59,7 @@ class LocalPolicy : public Generator, public Learner {
   // A list of several requests is dealt to up to `threads` engines; a single request runs on one.
   // When the sink returns false: CANCELLED, and no further chunk is delivered. The sink must not
   // call this policy: the weights are being read.
-  absl::Status Generate(absl::Span<const GenerateRequest> requests,
-                        const ChunkSink& sink) override;
+  absl::Status Generate(absl::Span<const GenerateRequest> requests, const ChunkSink& sink) override;
   // With `reference` the version in the result is still the current one's.
   absl::StatusOr<ScoreResult> Score(const ScoreRequest& request) override;
   absl::StatusOr<PolicyInfo> Info() override;

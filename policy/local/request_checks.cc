@@ -31,8 +31,8 @@ absl::Status CheckSequence(absl::Span<const TokenId> tokens, int32_t limit, int3
                            absl::string_view where) {
   if (tokens.empty()) return absl::InvalidArgumentError(absl::StrCat(where, " has no token"));
   if (tokens.size() > static_cast<size_t>(context)) {
-    return absl::OutOfRangeError(absl::StrCat(where, " has ", tokens.size(),
-                                              " tokens; the context holds ", context));
+    return absl::OutOfRangeError(
+        absl::StrCat(where, " has ", tokens.size(), " tokens; the context holds ", context));
   }
   return CheckTokens(tokens, limit, where, "token");
 }
@@ -46,8 +46,7 @@ absl::Status CheckRoutes(const Routes& routes, size_t tokens, const PolicyShape&
   if (shape.moe_layers == 0) return refuse("the model has no mixture-of-experts layer");
   if (routes.moe_layers != shape.moe_layers || routes.slots != shape.slots) {
     return refuse(absl::StrCat("of ", routes.moe_layers, " layers and ", routes.slots,
-                               " slots; the model has ", shape.moe_layers, " and ",
-                               shape.slots));
+                               " slots; the model has ", shape.moe_layers, " and ", shape.slots));
   }
   const size_t row = static_cast<size_t>(shape.moe_layers) * static_cast<size_t>(shape.slots);
   if (routes.experts.size() % row != 0 || routes.experts.size() / row + 1 < tokens) {
@@ -70,14 +69,16 @@ absl::Status CheckRoutes(const Routes& routes, size_t tokens, const PolicyShape&
 absl::Status CheckGenerate(absl::Span<const GenerateRequest> requests, const PolicyShape& shape,
                            int64_t version) {
   if (requests.size() > kMaxRequestsPerCall) {
-    return absl::InvalidArgumentError(absl::StrCat(requests.size(), " requests in one call; at "
-                                                   "most ", kMaxRequestsPerCall));
+    return absl::InvalidArgumentError(absl::StrCat(requests.size(),
+                                                   " requests in one call; at "
+                                                   "most ",
+                                                   kMaxRequestsPerCall));
   }
   for (const GenerateRequest& request : requests) {
     if (request.required_version.has_value() && *request.required_version != version) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "request '", request.request_id, "' requires policy version ",
-          *request.required_version, "; the policy is at ", version));
+      return absl::FailedPreconditionError(
+          absl::StrCat("request '", request.request_id, "' requires policy version ",
+                       *request.required_version, "; the policy is at ", version));
     }
   }
   return CheckGenerateRequests(requests, shape.vocabulary, shape.context_tokens);
@@ -97,22 +98,19 @@ absl::Status CheckScore(const ScoreRequest& request, const PolicyShape& shape) {
         absl::StrCat("score: route_override has ", request.route_override.size(), " entries for ",
                      request.sequences.size(), " sequences; it must be empty or one each"));
   }
-  absl::Status status =
-      CheckTransform(request.temperature, request.top_p, request.top_k, "score");
+  absl::Status status = CheckTransform(request.temperature, request.top_p, request.top_k, "score");
   const int32_t limit = request.mask_vocabulary ? shape.vocabulary : shape.rows;
   for (size_t i = 0; status.ok() && i < request.sequences.size(); ++i) {
     const std::string where = absl::StrCat("score: sequence ", i);
     status = CheckSequence(request.sequences[i], limit, shape.context_tokens, where);
     if (status.ok() && !request.route_override.empty()) {
-      status =
-          CheckRoutes(request.route_override[i], request.sequences[i].size(), shape, where);
+      status = CheckRoutes(request.route_override[i], request.sequences[i].size(), shape, where);
     }
   }
   return status;
 }
 
-absl::Status CheckForwardBackward(const ForwardBackwardRequest& request,
-                                  const PolicyShape& shape) {
+absl::Status CheckForwardBackward(const ForwardBackwardRequest& request, const PolicyShape& shape) {
   if (request.sequences.empty() || request.sequences.size() > kMaxSequencesPerCall) {
     return absl::InvalidArgumentError(absl::StrCat("forward_backward: ", request.sequences.size(),
                                                    " sequences; it must be in [1, ",

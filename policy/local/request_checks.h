@@ -19,11 +19,11 @@ inline constexpr size_t kMaxSequencesPerCall = size_t{1} << 20;
 
 // The shape that requests are checked against.
 struct PolicyShape {
-  int32_t vocabulary = 0;   // real tokens
-  int32_t rows = 0;         // of the embedding; >= vocabulary
+  int32_t vocabulary = 0;  // real tokens
+  int32_t rows = 0;        // of the embedding; >= vocabulary
   int32_t context_tokens = 0;
   int32_t moe_layers = 0;
-  int32_t slots = 0;        // experts per token
+  int32_t slots = 0;  // experts per token
   int32_t experts = 0;
 };
 
@@ -31,8 +31,7 @@ absl::Status CheckGenerate(absl::Span<const GenerateRequest> requests, const Pol
                            int64_t version);
 absl::Status CheckScore(const ScoreRequest& request, const PolicyShape& shape);
 // Sampling transform, tokens and routes; the loss checks its own arrays.
-absl::Status CheckForwardBackward(const ForwardBackwardRequest& request,
-                                  const PolicyShape& shape);
+absl::Status CheckForwardBackward(const ForwardBackwardRequest& request, const PolicyShape& shape);
 
 }  // namespace hone
 

@@ -59,10 +59,9 @@ void BackwardRows(const Model<Real>& model, const RowBatch<Real>& batch,
   assert(model.options().trainable && trace.layers.size() == layout.layers.size());
   const BackwardScratch<Real> scratch = AllocateScratch(model, d_x.shape[0], arena);
   for (size_t i = layout.layers.size(); i-- > 0;) {
-    const LayerBackward<Real> run{model,           batch,
-                                  backward,        layout.layers[i],
-                                  trace.layers[i], Ops<Real>{model.table()},
-                                  gradient};
+    const LayerBackward<Real> run{
+        model,   batch, backward, layout.layers[i], trace.layers[i], Ops<Real>{model.table()},
+        gradient};
     FeedForwardBackward(run, scratch, d_x);
     AttentionBackward(run, scratch, d_x);
   }
@@ -70,9 +69,8 @@ void BackwardRows(const Model<Real>& model, const RowBatch<Real>& batch,
   model.table().embedding_backward(nullptr, {batch.tokens, d_x, d_embedding});
 }
 
-template void BackwardRows(const Model<float>&, const RowBatch<float>&,
-                           const BackwardBatch<float>&, const ForwardTrace<float>&,
-                           View<float, 2>, float*, Arena&);
+template void BackwardRows(const Model<float>&, const RowBatch<float>&, const BackwardBatch<float>&,
+                           const ForwardTrace<float>&, View<float, 2>, float*, Arena&);
 template void BackwardRows(const Model<double>&, const RowBatch<double>&,
                            const BackwardBatch<double>&, const ForwardTrace<double>&,
                            View<double, 2>, double*, Arena&);

@@ -12,9 +12,9 @@ namespace hone {
 
 template <typename Real>
 struct BackwardBatch {
-  View<const int32_t, 1> row_base;      // [B + 1] device; sequence b is rows [b], [b + 1])
-  absl::Span<const Real> balance_alpha; // [B] host; empty: no balance loss
-  View<Real, 2> balance_loss;           // [moe_layers, B] device; written where alpha is not 0
+  View<const int32_t, 1> row_base;       // [B + 1] device; sequence b is rows [b], [b + 1])
+  absl::Span<const Real> balance_alpha;  // [B] host; empty: no balance loss
+  View<Real, 2> balance_loss;            // [moe_layers, B] device; written where alpha is not 0
 };
 
 // Adds dLoss/dvalues to `gradient` (device, flat) given d_x = dLoss/d(trace.output), [M, C], which
@@ -39,25 +39,25 @@ struct LayerBackward {
 // Memory that layers share.
 template <typename Real>
 struct BackwardScratch {
-  View<Real, 2> normed;       // [M, C]
-  View<Real, 2> d_normed;     // [M, C]
+  View<Real, 2> normed;    // [M, C]
+  View<Real, 2> d_normed;  // [M, C]
 
-  View<Real, 2> d_values;     // [M, H * V]
-  View<Real, 3> d_attended;   // [M, H, R]
-  View<Real, 3> d_q_latent;   // [M, H, R]
-  View<Real, 3> d_q;          // [M, H, N + D]
-  View<Real, 2> d_kv_a;       // [M, R + D]
-  View<Real, 2> d_latent;     // [M, R]
-  View<Real, 2> q_a_normed;   // [M, Q]
-  View<Real, 2> d_q_a_normed; // [M, Q]
-  View<Real, 2> d_q_a;        // [M, Q]
+  View<Real, 2> d_values;      // [M, H * V]
+  View<Real, 3> d_attended;    // [M, H, R]
+  View<Real, 3> d_q_latent;    // [M, H, R]
+  View<Real, 3> d_q;           // [M, H, N + D]
+  View<Real, 2> d_kv_a;        // [M, R + D]
+  View<Real, 2> d_latent;      // [M, R]
+  View<Real, 2> q_a_normed;    // [M, Q]
+  View<Real, 2> d_q_a_normed;  // [M, Q]
+  View<Real, 2> d_q_a;         // [M, Q]
 
-  View<Real, 2> hidden, d_gate, d_up;  // [M, I] dense MLP
-  View<Real, 2> shared_hidden, d_shared_gate, d_shared_up;  // [M, shared width]
-  View<Real, 2> gathered, d_gathered, d_gathered_up;        // [J, C]
+  View<Real, 2> hidden, d_gate, d_up;                                        // [M, I] dense MLP
+  View<Real, 2> shared_hidden, d_shared_gate, d_shared_up;                   // [M, shared width]
+  View<Real, 2> gathered, d_gathered, d_gathered_up;                         // [J, C]
   View<Real, 2> expert_hidden, weighted_hidden, d_expert_gate, d_expert_up;  // [J, F]
-  View<Real, 2> d_route_weights;       // [M, K]
-  View<Real, 2> d_router_logits;       // [M, E]
+  View<Real, 2> d_route_weights;                                             // [M, K]
+  View<Real, 2> d_router_logits;                                             // [M, E]
 };
 
 // d_x comes in as the gradient of x + Attention(RMSNorm(x)) and goes out as that of x.

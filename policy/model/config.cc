@@ -16,7 +16,7 @@ constexpr int64_t kMaxFeedForward = 1 << 20;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxHeads = 1024;
 constexpr int64_t kMaxHeadWidth = 4096;
-constexpr int64_t kMaxExperts = 4096;   // routes are stored as 16-bit numbers
+constexpr int64_t kMaxExperts = 4096;     // routes are stored as 16-bit numbers
 constexpr int64_t kMaxContext = 1 << 20;  // the rope table's angles stay exact up to here
 
 absl::Status Refuse(absl::string_view field, const absl::AlphaNum& value, absl::string_view rule) {
@@ -99,9 +99,8 @@ absl::Status CheckRopeScaling(const ModelConfig& c) {
     return absl::InvalidArgumentError(
         "model config: rope_scaling has values but no type; its type must be yarn");
   }
-  if (const absl::Status status =
-          Check({"rope_scaling.original_max_position_embeddings",
-                 s.original_max_position_embeddings, 1, kMaxContext});
+  if (const absl::Status status = Check({"rope_scaling.original_max_position_embeddings",
+                                         s.original_max_position_embeddings, 1, kMaxContext});
       !status.ok()) {
     return status;
   }
@@ -198,8 +197,7 @@ absl::Status CheckExperts(const ModelConfig& c) {
 
 absl::Status ModelConfig::Validate() const {
   if (model_type != "deepseek_v2" && model_type != "deepseek_v3") {
-    return Refuse("model_type", absl::StrCat("\"", model_type, "\""),
-                  "deepseek_v2 or deepseek_v3");
+    return Refuse("model_type", absl::StrCat("\"", model_type, "\""), "deepseek_v2 or deepseek_v3");
   }
   for (const absl::Status& status :
        {CheckSizes(*this), CheckReals(*this), CheckRopeScaling(*this)}) {
@@ -227,15 +225,15 @@ LayerKind ModelConfig::Layer(int32_t layer) const {
 
 kernels::RouterConfig ModelConfig::Router() const {
   kernels::RouterConfig router;
-  router.kind = scoring_func == "softmax" ? kernels::RouterKind::kSoftmax
-                                          : kernels::RouterKind::kSigmoid;
+  router.kind =
+      scoring_func == "softmax" ? kernels::RouterKind::kSoftmax : kernels::RouterKind::kSigmoid;
   router.experts = n_routed_experts;
   router.chosen = num_experts_per_tok;
   router.groups = n_group;
   router.topk_groups = topk_group;
   // Softmax routers normalise only a real mixture (as published).
-  router.normalise = norm_topk_prob &&
-                     (router.kind == kernels::RouterKind::kSigmoid || num_experts_per_tok > 1);
+  router.normalise =
+      norm_topk_prob && (router.kind == kernels::RouterKind::kSigmoid || num_experts_per_tok > 1);
   router.scale = routed_scaling_factor;
   return router;
 }

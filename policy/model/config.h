@@ -14,7 +14,7 @@
 namespace hone {
 
 struct RopeScaling {
-  bool yarn = false;                  // false: none
+  bool yarn = false;  // false: none
   double factor = 1;
   int32_t original_max_position_embeddings = 0;
   double beta_fast = 32;
@@ -44,31 +44,31 @@ struct ModelConfig {
   int32_t intermediate_size = 0;           // width of a dense layer's feed-forward
   int32_t moe_intermediate_size = 0;       // F, width of one expert
   int32_t num_hidden_layers = 0;
-  int32_t num_attention_heads = 0;         // H
-  int32_t q_lora_rank = 0;                 // 0: one q_proj
-  int32_t kv_lora_rank = 0;                // R
-  int32_t qk_nope_head_dim = 0;            // N
-  int32_t qk_rope_head_dim = 0;            // D, even
-  int32_t v_head_dim = 0;                  // V
-  int32_t n_routed_experts = 0;            // E; 0: every layer is dense
-  int32_t n_shared_experts = 0;            // one MLP of width n_shared_experts * F
-  int32_t num_experts_per_tok = 0;         // K
+  int32_t num_attention_heads = 0;  // H
+  int32_t q_lora_rank = 0;          // 0: one q_proj
+  int32_t kv_lora_rank = 0;         // R
+  int32_t qk_nope_head_dim = 0;     // N
+  int32_t qk_rope_head_dim = 0;     // D, even
+  int32_t v_head_dim = 0;           // V
+  int32_t n_routed_experts = 0;     // E; 0: every layer is dense
+  int32_t n_shared_experts = 0;     // one MLP of width n_shared_experts * F
+  int32_t num_experts_per_tok = 0;  // K
   int32_t n_group = 1;
   int32_t topk_group = 1;
-  std::string topk_method = "noaux_tc";    // or greedy, group_limited_greedy
-  std::string scoring_func = "sigmoid";    // or softmax
+  std::string topk_method = "noaux_tc";  // or greedy, group_limited_greedy
+  std::string scoring_func = "sigmoid";  // or softmax
   bool norm_topk_prob = true;
   double routed_scaling_factor = 1.0;
-  int32_t first_k_dense_replace = 0;       // this many first layers are dense
+  int32_t first_k_dense_replace = 0;  // this many first layers are dense
   int32_t moe_layer_freq = 1;
   double rms_norm_eps = 1e-6;
-  double latent_norm_eps = 1e-6;           // of the two latent norms; the published class default
+  double latent_norm_eps = 1e-6;  // of the two latent norms; the published class default
   double rope_theta = 10000;
   RopeScaling rope_scaling;
-  int32_t max_position_embeddings = 0;     // the context
+  int32_t max_position_embeddings = 0;  // the context
   bool tie_word_embeddings = false;
   double initializer_range = 0.02;
-  int32_t bos_token_id = -1;               // -1: none
+  int32_t bos_token_id = -1;  // -1: none
   int32_t eos_token_id = -1;
 
   // INVALID_ARGUMENT naming the field, its value and what it must be.

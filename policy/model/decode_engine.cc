@@ -22,9 +22,12 @@ constexpr int32_t kMaxBatch = 4096;
 }  // namespace
 
 DecodeEngine::State::State(const Model<float>& the_model, const DecodeOptions& the_options)
-    : model(the_model), options(the_options), ops{the_model.table()},
+    : model(the_model),
+      options(the_options),
+      ops{the_model.table()},
       cache(the_model.config(), the_model.device(), the_options.page_tokens),
-      arena(the_model.device()), staging(the_model.device()) {
+      arena(the_model.device()),
+      staging(the_model.device()) {
   assert(options.max_batch >= 1 && options.max_batch <= kMaxBatch && options.chunk_tokens >= 0);
   assert(options.vocabulary >= 1 && options.vocabulary <= model.config().vocab_size);
   drawn_host.resize(static_cast<size_t>(options.max_batch) * 13);
@@ -33,8 +36,8 @@ DecodeEngine::State::State(const Model<float>& the_model, const DecodeOptions& t
 absl::Status DecodeEngine::State::Run(absl::Span<const GenerateRequest> requests) {
   const size_t logits = static_cast<size_t>(1 + options.max_batch) *
                         static_cast<size_t>(model.config().vocab_size) * sizeof(float);
-  for (auto [buffer, bytes] : {std::pair(&drawn, drawn_host.size()),
-                               std::pair(&prompt_logits, logits)}) {
+  for (auto [buffer, bytes] :
+       {std::pair(&drawn, drawn_host.size()), std::pair(&prompt_logits, logits)}) {
     if (buffer->data() != nullptr) continue;
     absl::StatusOr<Buffer> memory = Buffer::Allocate(model.device(), bytes);
     if (!memory.ok()) return memory.status();
@@ -102,7 +105,8 @@ absl::Status DecodeEngine::State::Step() {
     row_sequence[m] = static_cast<int32_t>(m);
     row_length[m] = completion.length;
     slots[m] = int64_t{completion.pages[static_cast<size_t>(position / options.page_tokens)]} *
-                   options.page_tokens + position % options.page_tokens;
+                   options.page_tokens +
+               position % options.page_tokens;
     int32_t* pages = page_table + m * most_pages;
     std::fill(std::copy(completion.pages.begin(), completion.pages.end(), pages),
               pages + most_pages, 0);
@@ -165,8 +169,12 @@ void DecodeEngine::State::Draw(View<float, 2> logits, const DrawRows& rows) {
   float* logprobs = drawn.as<float>() + room;
   float* entropy = logprobs + room;
   uint8_t* stop = reinterpret_cast<uint8_t*>(entropy + room);
-  ops.k.sample(nullptr, {logits, options.vocabulary, rows.sample, {tokens, {count}},
-                         {logprobs, {count}}, {entropy, {count}}});
+  ops.k.sample(nullptr, {logits,
+                         options.vocabulary,
+                         rows.sample,
+                         {tokens, {count}},
+                         {logprobs, {count}},
+                         {entropy, {count}}});
   kernels::DecodeAdvanceArgs args;
   args.tokens = View<const int32_t, 1>(tokens, {count});
   args.stop_tokens = rows.stop_tokens;

@@ -30,7 +30,10 @@ class DecodeEngine {
   ~DecodeEngine();
 
   // Generator::Generate without the version check (`version` is put into the chunks). The bits of
-  // a completion depend on its prompt, key, sampling and the weights alone.
+  // a completion depend on its prompt, key, sampling and the weights alone. A request past its
+  // deadline ends with stop reason cancelled (what it has so far is sent; its last token has no
+  // route). A sink that returns false is not called again and the call ends with CANCELLED. Else
+  // every completion ends with a stop reason. RESOURCE_EXHAUSTED when the cache cannot grow.
   absl::Status Generate(absl::Span<const GenerateRequest> requests, int64_t version,
                         const ChunkSink& sink);
 

@@ -48,7 +48,8 @@ absl::Status DecodeEngine::State::Prefill() {
 }
 
 // Logits of the prompts that end in this pass go to rows from first_logits_row on.
-void DecodeEngine::State::PrefillPass(absl::Span<const PromptPiece> pieces, int64_t first_logits_row) {
+void DecodeEngine::State::PrefillPass(absl::Span<const PromptPiece> pieces,
+                                      int64_t first_logits_row) {
   int64_t rows = 0, most_pages = 1, ends = 0;
   RowBatch<float> batch;
   for (const PromptPiece& piece : pieces) {

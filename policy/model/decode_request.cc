@@ -15,21 +15,20 @@ absl::Status CheckTokens(absl::string_view what, const std::vector<TokenId>& tok
                          int32_t vocabulary) {
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] >= 0 && tokens[i] < vocabulary) continue;
-    return absl::InvalidArgumentError(absl::StrCat(what, " token ", i, " is ", tokens[i],
-                                                   "; the vocabulary has ids 0 to ",
-                                                   vocabulary - 1));
+    return absl::InvalidArgumentError(absl::StrCat(
+        what, " token ", i, " is ", tokens[i], "; the vocabulary has ids 0 to ", vocabulary - 1));
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckOffered(const GenerateRequest& request) {
   if (!request.adapter_id.empty()) {
-    return absl::UnimplementedError(absl::StrCat(
-        "adapter_id is \"", request.adapter_id, "\"; adapters are not offered, leave it empty"));
+    return absl::UnimplementedError(absl::StrCat("adapter_id is \"", request.adapter_id,
+                                                 "\"; adapters are not offered, leave it empty"));
   }
   if (request.top_logprobs != 0) {
-    return absl::UnimplementedError(absl::StrCat(
-        "top_logprobs is ", request.top_logprobs, "; they are not offered, leave it 0"));
+    return absl::UnimplementedError(absl::StrCat("top_logprobs is ", request.top_logprobs,
+                                                 "; they are not offered, leave it 0"));
   }
   if (!request.prefix_handle.empty()) {
     return absl::UnimplementedError("prefix_handle is not offered, leave it empty");
@@ -50,14 +49,14 @@ absl::Status CheckOne(const GenerateRequest& request, int32_t vocabulary, int32_
     return status;
   }
   if (request.n < 1 || request.n > kMaxCompletionsPerRequest) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "n is ", request.n, "; it must be between 1 and ", kMaxCompletionsPerRequest));
-  }
-  if (request.key.sample > std::numeric_limits<uint32_t>::max() -
-                               static_cast<uint32_t>(request.n - 1)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("key.sample is ", request.key.sample, "; with n = ", request.n,
-                     " completions it would pass 2^32 - 1"));
+        absl::StrCat("n is ", request.n, "; it must be between 1 and ", kMaxCompletionsPerRequest));
+  }
+  if (request.key.sample >
+      std::numeric_limits<uint32_t>::max() - static_cast<uint32_t>(request.n - 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("key.sample is ", request.key.sample,
+                                                   "; with n = ", request.n,
+                                                   " completions it would pass 2^32 - 1"));
   }
   if (absl::Status status = CheckSampling(request.sampling); !status.ok()) return status;
   if (request.stop_tokens.size() > kMaxStopTokens) {
@@ -70,8 +69,8 @@ absl::Status CheckOne(const GenerateRequest& request, int32_t vocabulary, int32_
   }
   if (request.prompt.size() >= static_cast<size_t>(context_tokens)) {
     return absl::OutOfRangeError(absl::StrCat(
-        "the prompt has ", request.prompt.size(), " tokens and the context holds ",
-        context_tokens, ", which leaves no room for a completion; shorten the prompt"));
+        "the prompt has ", request.prompt.size(), " tokens and the context holds ", context_tokens,
+        ", which leaves no room for a completion; shorten the prompt"));
   }
   return absl::OkStatus();
 }
@@ -108,8 +107,8 @@ absl::Status CheckGenerateRequests(absl::Span<const GenerateRequest> requests, i
     }
     const absl::Status status = CheckOne(request, vocabulary, context_tokens);
     if (!status.ok()) {
-      return absl::Status(status.code(), absl::StrCat("request '", request.request_id, "': ",
-                                                      status.message()));
+      return absl::Status(status.code(),
+                          absl::StrCat("request '", request.request_id, "': ", status.message()));
     }
   }
   return absl::OkStatus();

@@ -20,9 +20,9 @@ namespace hone {
 // A request on its way.
 struct WaitingPrompt {
   const GenerateRequest* request = nullptr;
-  int32_t launched = 0;             // completions begun
+  int32_t launched = 0;  // completions begun
   bool read = false;
-  int64_t logits_row = 0;           // once read, until all are launched
+  int64_t logits_row = 0;  // once read, until all are launched
   std::vector<int32_t> pages;
 
   int64_t tokens() const { return static_cast<int64_t>(request->prompt.size()); }
@@ -32,21 +32,21 @@ struct WaitingPrompt {
 struct RunningCompletion {
   const GenerateRequest* request = nullptr;
   int32_t length = 0;
-  int32_t last_by_length = 0;       // index of the last token max_tokens allows
+  int32_t last_by_length = 0;  // index of the last token max_tokens allows
   kernels::SampleRow sample;
   std::vector<int32_t> pages;
   TokenId last_token = 0;
-  GenerateChunk chunk;              // not sent yet
+  GenerateChunk chunk;                    // not sent yet
   StopReason ending = StopReason::kNone;  // its last token is only read for its routes
   bool done = false;
 };
 
 // What drawing needs of each row.
 struct DrawRows {
-  View<const kernels::SampleRow, 1> sample;     // [M]
-  View<int32_t, 1> positions;                   // [M]
-  View<const int32_t, 1> last_by_length;        // [M]
-  View<const int32_t, 2> stop_tokens;           // [M, X]
+  View<const kernels::SampleRow, 1> sample;  // [M]
+  View<int32_t, 1> positions;                // [M]
+  View<const int32_t, 1> last_by_length;     // [M]
+  View<const int32_t, 2> stop_tokens;        // [M, X]
 };
 
 // A prompt's tokens [first, first + count) in one prefill pass.
@@ -93,13 +93,13 @@ struct DecodeEngine::State {
   // One call.
   const ChunkSink* sink = nullptr;
   int64_t version = 0;
-  bool stopped = false;              // the sink wants no more
-  bool deadlines = false;            // any request has one
+  bool stopped = false;    // the sink wants no more
+  bool deadlines = false;  // any request has one
   int64_t most_stop_tokens = 1;
   std::vector<WaitingPrompt> prompts;
-  size_t next = 0;                   // first prompt with completions to launch
+  size_t next = 0;  // first prompt with completions to launch
   std::vector<RunningCompletion> running;
-  bool order_changed = false;        // the device's tokens are not those of `running`
+  bool order_changed = false;  // the device's tokens are not those of `running`
 };
 
 }  // namespace hone

@@ -34,8 +34,8 @@ void ExpertsBackward(const LayerBackward<Real>& run, const BackwardScratch<Real>
   ops.Swiglu(t.expert_gate, t.expert_up, s.expert_hidden);
   ops.k.moe_gather(nullptr, {d_out, t.slot_row, s.d_gathered});
   ops.ApplyBackward(layer.experts_down, s.d_gathered, t.expert_offsets, d_gate);
-  ops.k.moe_weigh(nullptr, {t.row_slot, t.route_weights, s.expert_hidden, d_gate,
-                            s.weighted_hidden, s.d_route_weights});
+  ops.k.moe_weigh(nullptr, {t.row_slot, t.route_weights, s.expert_hidden, d_gate, s.weighted_hidden,
+                            s.d_route_weights});
   ops.AddGradient(layer.experts_down, s.d_gathered, s.weighted_hidden, t.expert_offsets,
                   run.gradient);
   ops.SwigluBackward(t.expert_gate, t.expert_up, d_gate, d_up);

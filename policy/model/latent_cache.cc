@@ -24,8 +24,11 @@ void MoveRows(Device& device, int64_t layers, int64_t width, int64_t old_rows, i
 }  // namespace
 
 LatentCache::LatentCache(const ModelConfig& config, Device& device, int32_t page_tokens)
-    : device_(&device), layers_(config.num_hidden_layers), latent_width_(config.kv_lora_rank),
-      rope_width_(config.qk_rope_head_dim), page_tokens_(page_tokens) {
+    : device_(&device),
+      layers_(config.num_hidden_layers),
+      latent_width_(config.kv_lora_rank),
+      rope_width_(config.qk_rope_head_dim),
+      page_tokens_(page_tokens) {
   assert(page_tokens >= 1);
 }
 
@@ -36,8 +39,8 @@ absl::Status LatentCache::Grow(int64_t capacity) {
   const int64_t before = this->capacity();
   const int64_t old_rows = before * page_tokens_, new_rows = capacity * page_tokens_;
   const size_t elements = static_cast<size_t>(layers_ * new_rows);
-  absl::StatusOr<Buffer> latent = Buffer::Allocate(
-      *device_, elements * static_cast<size_t>(latent_width_) * sizeof(float));
+  absl::StatusOr<Buffer> latent =
+      Buffer::Allocate(*device_, elements * static_cast<size_t>(latent_width_) * sizeof(float));
   if (!latent.ok()) return latent.status();
   absl::StatusOr<Buffer> rope =
       Buffer::Allocate(*device_, elements * static_cast<size_t>(rope_width_) * sizeof(float));

@@ -71,9 +71,9 @@ struct LayerLayout {
   Gain<Real> post_norm;
 
   bool q_low_rank = false;
-  Linear<Real> q_a;      // with q_low_rank
-  Gain<Real> q_a_norm;   // with q_low_rank
-  Linear<Real> q;        // q_proj, or q_b_proj with q_low_rank
+  Linear<Real> q_a;     // with q_low_rank
+  Gain<Real> q_a_norm;  // with q_low_rank
+  Linear<Real> q;       // q_proj, or q_b_proj with q_low_rank
   Linear<Real> kv_a;
   Gain<Real> kv_a_norm;
   std::vector<Linear<Real>> absorb;    // [H] N -> R, W_uk transposed
@@ -81,11 +81,11 @@ struct LayerLayout {
   Linear<Real> o;
 
   bool moe = false;
-  int32_t moe_index = -1;      // counts the MoE layers
-  SwigluLayout<Real> mlp;      // dense layer: the MLP; MoE layer: the shared expert
-  bool shared = false;         // the MoE layer has one
+  int32_t moe_index = -1;  // counts the MoE layers
+  SwigluLayout<Real> mlp;  // dense layer: the MLP; MoE layer: the shared expert
+  bool shared = false;     // the MoE layer has one
   Linear<Real> router;
-  View<const Real, 1> bias;    // [E] null data: none
+  View<const Real, 1> bias;  // [E] null data: none
   ExpertBank<Real> experts_gate, experts_up, experts_down;
 };
 
@@ -95,8 +95,8 @@ struct ModelLayout {
   View<const Real, 2> embedding;  // [W, C] in values
   int64_t embedding_offset = 0;
   Gain<Real> final_norm;
-  Linear<Real> head;              // of the embedding when they are tied
-  View<const Real, 3> rope;       // [P, D/2, 2]
+  Linear<Real> head;         // of the embedding when they are tied
+  View<const Real, 3> rope;  // [P, D/2, 2]
   Real attention_scale = 0;
   int32_t moe_layers = 0;
 

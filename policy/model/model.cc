@@ -23,7 +23,10 @@ class LayoutBuilder {
  public:
   LayoutBuilder(const ModelConfig& config, const ParameterRegistry& registry,
                 const kernels::KernelTable<Real>& table, bool trainable, const Real* values)
-      : config_(config), registry_(registry), table_(table), trainable_(trainable),
+      : config_(config),
+        registry_(registry),
+        table_(table),
+        trainable_(trainable),
         values_(values) {}
 
   int64_t packed_elements() const { return used_; }
@@ -43,8 +46,8 @@ class LayoutBuilder {
       if (layout->layers.back().moe) layout->layers.back().moe_index = layout->moe_layers++;
     }
     layout->final_norm = Norm("model.norm.weight", config_.rms_norm_eps);
-    layout->head = Matrix(config_.tie_word_embeddings ? "model.embed_tokens.weight"
-                                                      : "lm_head.weight");
+    layout->head =
+        Matrix(config_.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
     layout->attention_scale = static_cast<Real>(config_.AttentionScale());
   }
 
@@ -202,8 +205,8 @@ absl::StatusOr<std::unique_ptr<Model<Real>>> Model<Real>::Create(
   LayoutBuilder<Real> builder(model->config_, model->registry_, table, options.trainable,
                               model->values());
   builder.Build(nullptr, &layout);
-  absl::StatusOr<Buffer> packed = Buffer::Allocate(
-      device, static_cast<size_t>(builder.packed_elements()) * sizeof(Real));
+  absl::StatusOr<Buffer> packed =
+      Buffer::Allocate(device, static_cast<size_t>(builder.packed_elements()) * sizeof(Real));
   if (!packed.ok()) return packed.status();
   layout.packed = *std::move(packed);
   builder.Build(layout.packed.template as<Real>(), &layout);

@@ -18,7 +18,7 @@ namespace hone {
 
 struct ModelOptions {
   DType dtype = DType::kFloat32;
-  bool trainable = true;   // also keeps the transposed packs that backward reads
+  bool trainable = true;  // also keeps the transposed packs that backward reads
 };
 
 template <typename Real>
@@ -33,8 +33,7 @@ class Model {
   // RESOURCE_EXHAUSTED with the figures when memory does not suffice.
   static absl::StatusOr<std::unique_ptr<Model>> Create(const ModelConfig& config,
                                                        const kernels::KernelTable<Real>& table,
-                                                       Device& device,
-                                                       const ModelOptions& options);
+                                                       Device& device, const ModelOptions& options);
   ~Model();
 
   const ModelConfig& config() const { return config_; }

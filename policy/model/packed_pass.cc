@@ -21,14 +21,17 @@ constexpr int64_t kLogitElements = 4 << 20;
 template <typename Real>
 struct PackedPass<Real>::State {
   explicit State(const Model<Real>& the_model)
-      : model(the_model), ops{the_model.table()}, arena(the_model.device()),
-        backward_arena(the_model.device()), staging(the_model.device()),
+      : model(the_model),
+        ops{the_model.table()},
+        arena(the_model.device()),
+        backward_arena(the_model.device()),
+        staging(the_model.device()),
         backward_staging(the_model.device()) {}
 
   // One sequence of the last Forward.
   struct Sequence {
-    int64_t tokens = 0;        // T
-    int64_t rows = 0;          // its last token is read only when its route is wanted
+    int64_t tokens = 0;  // T
+    int64_t rows = 0;    // its last token is read only when its route is wanted
     int64_t first_target = 1;
   };
 
@@ -51,20 +54,20 @@ struct PackedPass<Real>::State {
   PackedOptions options;
   std::vector<Sequence> sequences;
   std::vector<RouteRun> route_runs;
-  int64_t rows = 0;      // M
-  int64_t targets = 0;   // L, rows with a target
-  int64_t longest = 0;   // rows of the longest sequence
+  int64_t rows = 0;     // M
+  int64_t targets = 0;  // L, rows with a target
+  int64_t longest = 0;  // rows of the longest sequence
   RowBatch<Real> batch;
   View<const int32_t, 1> row_base;     // [B + 1]
   View<const int32_t, 1> target_rows;  // [L]
   View<const int32_t, 1> target_ids;   // [L]
   ForwardTrace<Real> trace;
-  View<Real, 2> head_input;            // [L, C] residual stream of the target rows
-  View<Real, 2> head_normed;           // [L, C]
-  View<Real, 2> logits;                // [chunk, W]
+  View<Real, 2> head_input;   // [L, C] residual stream of the target rows
+  View<Real, 2> head_normed;  // [L, C]
+  View<Real, 2> logits;       // [chunk, W]
   int64_t chunk = 1;
-  Real* logprobs = nullptr;            // [L] then entropy [L]
-  int32_t* argmax = nullptr;           // [L] null: not wanted
+  Real* logprobs = nullptr;   // [L] then entropy [L]
+  int32_t* argmax = nullptr;  // [L] null: not wanted
 };
 
 template <typename Real>
@@ -102,9 +105,8 @@ template <typename Real>
 void PackedPass<Real>::State::Stage(absl::Span<const PackedSequence> packed) {
   const ModelConfig& config = model.config();
   const int64_t count = static_cast<int64_t>(packed.size());
-  const int64_t routes = route_runs.empty()
-                             ? 0
-                             : rows * model.layout().moe_layers * config.num_experts_per_tok;
+  const int64_t routes =
+      route_runs.empty() ? 0 : rows * model.layout().moe_layers * config.num_experts_per_tok;
   staging.Begin(arena, 4 * Staging::Room<int32_t>(rows) + Staging::Room<int64_t>(rows) +
                            2 * Staging::Room<int32_t>(count + 1) +
                            2 * Staging::Room<int32_t>(targets) + Staging::Room<int32_t>(routes));
@@ -142,8 +144,8 @@ void PackedPass<Real>::State::Stage(absl::Span<const PackedSequence> packed) {
   if (routes > 0) {
     View<const int32_t, 1> flat;
     StageRoutes(packed, staging.Add(routes, &flat));
-    batch.override_experts = {
-        flat.data, {model.layout().moe_layers, rows, config.num_experts_per_tok}};
+    batch.override_experts = {flat.data,
+                              {model.layout().moe_layers, rows, config.num_experts_per_tok}};
     batch.route_runs = route_runs;
   }
   staging.Send();
@@ -359,8 +361,7 @@ std::vector<Real> PackedPass<Real>::Backward(const Gradients& gradients, Real* g
   std::vector<Real> parts(static_cast<size_t>(moe_layers) * count);
   if (balanced) {
     backward.balance_alpha = gradients.balance_alpha;
-    backward.balance_loss =
-        Matrix<Real>(s.backward_arena, moe_layers, static_cast<int64_t>(count));
+    backward.balance_loss = Matrix<Real>(s.backward_arena, moe_layers, static_cast<int64_t>(count));
     device.Zero(backward.balance_loss.data, parts.size() * sizeof(Real), nullptr);
   }
   BackwardRows(s.model, s.batch, backward, s.trace, d_x, gradient, s.backward_arena);
@@ -374,8 +375,8 @@ template <typename Real>
 std::vector<std::vector<int64_t>> PackedPass<Real>::ExpertCounts() const {
   State& s = *state_;
   const int64_t layers = s.model.layout().moe_layers, experts = s.model.config().n_routed_experts;
-  std::vector<std::vector<int64_t>> counts(
-      static_cast<size_t>(layers), std::vector<int64_t>(static_cast<size_t>(experts), 0));
+  std::vector<std::vector<int64_t>> counts(static_cast<size_t>(layers),
+                                           std::vector<int64_t>(static_cast<size_t>(experts), 0));
   if (s.rows == 0) return counts;
   const size_t bytes = static_cast<size_t>(experts) * sizeof(int64_t);
   s.backward_arena.Reset();

@@ -4,7 +4,9 @@
 // gradients. The forward is the very arithmetic of decoding (docs/model.md), so the logprob of a
 // sampled token equals its behaviour logprob to the last bit.
 //
-// A sequence of T tokens is T rows; row t reads token t at position t and speaks of token t + 1.
+// Row t of a sequence reads token t at position t and speaks of token t + 1. A sequence of T tokens
+// is T - 1 rows: its last token is read only when routes are wanted. Balance losses and expert
+// counts are over the rows that were run.
 #ifndef HONE_POLICY_MODEL_PACKED_PASS_H_
 #define HONE_POLICY_MODEL_PACKED_PASS_H_
 

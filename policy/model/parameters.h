@@ -36,9 +36,9 @@ struct ParameterInfo {
   Shard shard;
   DType dtype = DType::kFloat32;  // as stored in checkpoints and seen by kernels
   ParameterGroup group = ParameterGroup::kBase;
-  bool trainable = true;       // false: no gradient, no optimizer state (the correction bias)
-  bool decay = true;           // weight decay applies (not to norm gains and biases)
-  int64_t offset = 0;          // elements into the flat array; a multiple of 16
+  bool trainable = true;  // false: no gradient, no optimizer state (the correction bias)
+  bool decay = true;      // weight decay applies (not to norm gains and biases)
+  int64_t offset = 0;     // elements into the flat array; a multiple of 16
   int64_t elements = 0;
 };
 

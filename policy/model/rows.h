@@ -42,12 +42,12 @@ struct RouteRun {
 // rows of one sequence may be in one batch in ascending order.
 template <typename Real>
 struct RowBatch {
-  View<const int32_t, 1> tokens;            // [M]
-  View<const int32_t, 1> positions;         // [M]
-  View<const int32_t, 1> row_sequence;      // [M]
-  View<const int32_t, 1> row_length;        // [M]  keys the row attends to, its own included
-  View<const int64_t, 1> slots;             // [M]  where the row's key goes
-  View<const int32_t, 2> page_table;        // [B, pages]
+  View<const int32_t, 1> tokens;        // [M]
+  View<const int32_t, 1> positions;     // [M]
+  View<const int32_t, 1> row_sequence;  // [M]
+  View<const int32_t, 1> row_length;    // [M]  keys the row attends to, its own included
+  View<const int64_t, 1> slots;         // [M]  where the row's key goes
+  View<const int32_t, 2> page_table;    // [B, pages]
   LatentPages<Real> pages;
   int32_t max_length = 0;                   // >= every row_length
   View<const int32_t, 3> override_experts;  // [moe_layers, M, K]  null data: none
@@ -57,25 +57,25 @@ struct RowBatch {
 // What one layer computed. Kept for the backward, or reused by the next layer.
 template <typename Real>
 struct LayerTrace {
-  View<Real, 2> input;      // [M, C] residual stream entering
-  View<Real, 2> q_a;        // [M, Q] with q_lora
-  View<Real, 3> q;          // [M, H, N + D] the last D rotated
-  View<Real, 2> kv_a;       // [M, R + D] raw latent; the last D rotated
-  View<Real, 2> latent;     // [M, R] normed
-  View<Real, 3> q_latent;   // [M, H, R]
-  View<Real, 3> attended;   // [M, H, R]
-  View<Real, 2> lse;        // [M, H] null data: not kept
-  View<Real, 2> values;     // [M, H * V]
-  View<Real, 2> middle;     // [M, C] residual stream after attention
+  View<Real, 2> input;     // [M, C] residual stream entering
+  View<Real, 2> q_a;       // [M, Q] with q_lora
+  View<Real, 3> q;         // [M, H, N + D] the last D rotated
+  View<Real, 2> kv_a;      // [M, R + D] raw latent; the last D rotated
+  View<Real, 2> latent;    // [M, R] normed
+  View<Real, 3> q_latent;  // [M, H, R]
+  View<Real, 3> attended;  // [M, H, R]
+  View<Real, 2> lse;       // [M, H] null data: not kept
+  View<Real, 2> values;    // [M, H * V]
+  View<Real, 2> middle;    // [M, C] residual stream after attention
 
-  View<Real, 2> gate, up;   // [M, I] of the dense MLP or the shared expert
-  View<Real, 2> router_logits;            // [M, E]
-  View<Real, 2> route_weights;            // [M, K]
-  View<int32_t, 2> experts;               // [M, K]
-  View<int32_t, 1> expert_offsets;        // [E + 1]
-  View<int32_t, 1> slot_row;              // [J]
-  View<int32_t, 2> row_slot;              // [M, K]
-  View<Real, 2> expert_gate, expert_up;   // [J, F]
+  View<Real, 2> gate, up;                // [M, I] of the dense MLP or the shared expert
+  View<Real, 2> router_logits;           // [M, E]
+  View<Real, 2> route_weights;           // [M, K]
+  View<int32_t, 2> experts;              // [M, K]
+  View<int32_t, 1> expert_offsets;       // [E + 1]
+  View<int32_t, 1> slot_row;             // [J]
+  View<int32_t, 2> row_slot;             // [M, K]
+  View<Real, 2> expert_gate, expert_up;  // [J, F]
 };
 
 // Cheap to recompute, so the layers share it.
@@ -93,8 +93,8 @@ template <typename Real>
 struct ForwardTrace {
   std::vector<LayerTrace<Real>> layers;  // one a layer when kept, else one
   ForwardScratch<Real> scratch;
-  View<Real, 2> output;                  // [M, C] residual stream after the last layer
-  View<int32_t, 3> experts;              // [moe_layers, M, K] as routed
+  View<Real, 2> output;      // [M, C] residual stream after the last layer
+  View<int32_t, 3> experts;  // [moe_layers, M, K] as routed
 };
 
 // Runs all layers; memory comes from `arena` and lives until its Reset. keep: for Backward.

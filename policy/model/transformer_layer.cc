@@ -90,9 +90,8 @@ struct LayerRun {
   void Route(View<Real, 2> x) const {
     ops.Apply(layer.router, x, t.router_logits);
     const RouteRun everything = {0, x.shape[0], false};
-    const absl::Span<const RouteRun> runs = batch.route_runs.empty()
-                                                ? absl::Span<const RouteRun>(&everything, 1)
-                                                : batch.route_runs;
+    const absl::Span<const RouteRun> runs =
+        batch.route_runs.empty() ? absl::Span<const RouteRun>(&everything, 1) : batch.route_runs;
     for (const RouteRun& run : runs) {
       kernels::RouteArgs<Real> args;
       args.config = model.config().Router();

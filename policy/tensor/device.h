@@ -86,7 +86,7 @@ class Arena {
  private:
   struct Block;
   Device* device_;
-  Block* blocks_ = nullptr;   // singly linked, newest first
+  Block* blocks_ = nullptr;  // singly linked, newest first
   Block* current_ = nullptr;
   size_t reserved_ = 0;
 };

@@ -163,9 +163,9 @@ absl::Status Optimizer::CheckState(const OptimizerState& state) const {
   const auto fits = [&](const std::vector<float>& x) { return x.empty() || x.size() == flat; };
   if (!fits(state.m) || !fits(state.v) || !fits(state.master) ||
       state.m.empty() != state.v.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "optimizer state of ", state.m.size(), ", ", state.v.size(), " and ", state.master.size(),
-        " elements does not fit a model of ", flat));
+    return absl::InvalidArgumentError(absl::StrCat("optimizer state of ", state.m.size(), ", ",
+                                                   state.v.size(), " and ", state.master.size(),
+                                                   " elements does not fit a model of ", flat));
   }
   if (master_.data() == nullptr && !state.master.empty()) {
     return absl::InvalidArgumentError("master weights were given for a float32 model");

@@ -39,8 +39,7 @@ class Optimizer {
  public:
   // freeze_router: parameters of the router group are neither stepped nor counted in norms.
   // RESOURCE_EXHAUSTED when there is no memory for the moments.
-  static absl::StatusOr<std::unique_ptr<Optimizer>> Create(Model<float>& model,
-                                                           bool freeze_router);
+  static absl::StatusOr<std::unique_ptr<Optimizer>> Create(Model<float>& model, bool freeze_router);
 
   // One step along `gradient` (device, [flat_elements]). Changes the model's values without
   // repacking: the caller does. DATA_LOSS when the norm is not finite; nothing has changed then.

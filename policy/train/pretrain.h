@@ -16,24 +16,24 @@
 namespace hone {
 
 struct PretrainOptions {
-  int64_t steps = 0;            // > 0; step s is update s of the schedule
-  AdamWParams adamw;            // learning_rate must be 0: the schedule gives it
+  int64_t steps = 0;  // > 0; step s is update s of the schedule
+  AdamWParams adamw;  // learning_rate must be 0: the schedule gives it
   ScheduleOptions schedule;
   std::string id = "pretrain";  // update ids are "id/first_version/step"
 };
 
 struct PretrainProgress {
-  int64_t step = 0;             // finished steps, from 1
-  double loss = 0;              // of this step, nats per token
+  int64_t step = 0;  // finished steps, from 1
+  double loss = 0;   // of this step, nats per token
   double grad_norm = 0;
   double learning_rate = 0;
-  double tokens = 0;            // trained in this step
+  double tokens = 0;  // trained in this step
 };
 
 struct PretrainResult {
-  std::vector<double> losses;   // one per finished step
+  std::vector<double> losses;  // one per finished step
   double tokens = 0;
-  bool stopped = false;         // the progress function asked for it
+  bool stopped = false;  // the progress function asked for it
 };
 
 // The sequences of step `step` (from 0): a pure function of it, so that runs repeat. Only tokens,

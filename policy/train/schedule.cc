@@ -62,8 +62,8 @@ double LearningRate(const ScheduleOptions& options, int64_t update) {
   const double done = static_cast<double>(update - options.warmup_updates) /
                       static_cast<double>(options.total_updates - options.warmup_updates);
   const double progress = std::min(done, 1.0);
-  const double fall = options.kind == ScheduleKind::kLinear ? 1.0 - progress
-                                                            : 0.5 * (1.0 + CosPi(progress));
+  const double fall =
+      options.kind == ScheduleKind::kLinear ? 1.0 - progress : 0.5 * (1.0 + CosPi(progress));
   return options.peak * (options.min_ratio + (1.0 - options.min_ratio) * fall);
 }
 

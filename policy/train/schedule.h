@@ -16,10 +16,10 @@ enum class ScheduleKind : uint8_t { kConstant = 0, kLinear = 1, kCosine = 2 };
 
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::kConstant;
-  double peak = 0;              // learning rate after warmup
-  int64_t warmup_updates = 0;   // rising linearly: update u < warmup gets peak (u + 1) / warmup
-  int64_t total_updates = 0;    // linear and cosine reach min_ratio * peak at this one and after
-  double min_ratio = 0;         // [0, 1]
+  double peak = 0;             // learning rate after warmup
+  int64_t warmup_updates = 0;  // rising linearly: update u < warmup gets peak (u + 1) / warmup
+  int64_t total_updates = 0;   // linear and cosine reach min_ratio * peak at this one and after
+  double min_ratio = 0;        // [0, 1]
 };
 
 // "constant", "linear", "cosine". INVALID_ARGUMENT otherwise.

@@ -32,9 +32,10 @@ absl::Status CheckFinite(const LossOutput& out, const std::vector<double>& logpr
   if (finite) return absl::OkStatus();
   for (size_t t = 1; t < logprobs.size(); ++t) {
     if (logprobs[t] == -std::numeric_limits<double>::infinity()) {
-      return absl::DataLossError(absl::StrCat(
-          "the loss is not finite: token ", t, " of a sequence has no probability under the "
-          "sampling transform (top_k, top_p, vocabulary mask) it is scored with"));
+      return absl::DataLossError(
+          absl::StrCat("the loss is not finite: token ", t,
+                       " of a sequence has no probability under the "
+                       "sampling transform (top_k, top_p, vocabulary mask) it is scored with"));
     }
   }
   return absl::DataLossError(absl::StrCat("the loss of a sequence is ", out.loss,
@@ -51,8 +52,8 @@ class Batch {
     std::vector<PackedSequence> packed;
     for (const TrainSequence* sequence : sequences) {
       const bool replay = !sequence->routes.experts.empty();
-      packed.push_back({sequence->tokens, FirstTarget(*sequence),
-                        replay ? &sequence->routes : nullptr});
+      packed.push_back(
+          {sequence->tokens, FirstTarget(*sequence), replay ? &sequence->routes : nullptr});
     }
     PackedOptions packed_options = options_.packed;
     packed_options.keep_for_backward = !options_.forward_only;
@@ -60,8 +61,8 @@ class Batch {
     AddCounts(pass_.ExpertCounts(), counts);
     typename PackedPass<Real>::Gradients gradients;
     for (size_t i = 0; i < sequences.size(); ++i) {
-      const absl::Status status = Judge(*sequences[i], result.logprobs[i], result.entropy[i],
-                                        gradients, *outcomes[i]);
+      const absl::Status status =
+          Judge(*sequences[i], result.logprobs[i], result.entropy[i], gradients, *outcomes[i]);
       if (!status.ok()) return status;
     }
     if (options_.forward_only) return absl::OkStatus();

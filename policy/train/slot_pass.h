@@ -20,18 +20,18 @@ namespace hone {
 struct SlotPassOptions {
   const Loss* loss = nullptr;
   LossSettings settings;
-  LossTotals totals;            // of the whole update, positive
-  PackedOptions packed;         // keep_for_backward is set here; argmax and routes are not offered
-  int32_t max_rows = 2048;      // of a packed batch; a longer sequence gets a batch of its own
-  double balance_alpha = 0;     // each trained sequence gets alpha * weight / totals.sequences
+  LossTotals totals;         // of the whole update, positive
+  PackedOptions packed;      // keep_for_backward is set here; argmax and routes are not offered
+  int32_t max_rows = 2048;   // of a packed batch; a longer sequence gets a batch of its own
+  double balance_alpha = 0;  // each trained sequence gets alpha * weight / totals.sequences
   bool forward_only = false;
 };
 
 // Of one sequence. A sequence whose mask lets nothing through is not computed: all NaN.
 struct SequenceOutcome {
-  std::vector<float> logprobs;    // [T] NaN before the first token the mask lets through
-  std::vector<float> entropy;     // [T]
-  std::vector<uint8_t> clipped;   // [T] 0, 1 low, 2 high
+  std::vector<float> logprobs;   // [T] NaN before the first token the mask lets through
+  std::vector<float> entropy;    // [T]
+  std::vector<uint8_t> clipped;  // [T] 0, 1 low, 2 high
   MetricSums metrics;
 };
 

@@ -8,8 +8,8 @@
 
 namespace hone {
 
-SlotReducer::SlotReducer(Device& device, const kernels::KernelTable<float>& table,
-                         int64_t elements, int slots)
+SlotReducer::SlotReducer(Device& device, const kernels::KernelTable<float>& table, int64_t elements,
+                         int slots)
     : device_(&device), table_(&table), elements_(elements), slots_(slots) {
   assert(slots >= 1 && (slots & (slots - 1)) == 0);
 }
@@ -94,9 +94,8 @@ absl::Status SlotReducer::Exchange(Collective& collective) {
   for (int slot = 0; slot < slots_; ++slot) {
     const auto gradient = Take();
     if (!gradient.ok()) return gradient.status();
-    device_->CopyIn(*gradient,
-                    &host[static_cast<size_t>(slot) * static_cast<size_t>(elements_)], bytes,
-                    nullptr);
+    device_->CopyIn(*gradient, &host[static_cast<size_t>(slot) * static_cast<size_t>(elements_)],
+                    bytes, nullptr);
     Climb(slot, *gradient);
   }
   return absl::OkStatus();
@@ -106,8 +105,8 @@ absl::StatusOr<const float*> SlotReducer::Reduce(ThreadTeam& team, Collective& c
                                                  const Fill& fill) {
   const int world = collective.world_size();
   if (slots_ % world != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("a world of ", world, " ranks does not divide ",
-                                                   slots_, " gradient slots"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a world of ", world, " ranks does not divide ", slots_, " gradient slots"));
   }
   for (const auto& [node, gradient] : done_) free_.push_back(gradient);
   done_.clear();

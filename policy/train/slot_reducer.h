@@ -47,7 +47,7 @@ class SlotReducer {
  private:
   using Node = std::pair<int, int>;  // (level, index in the level)
 
-  absl::StatusOr<float*> Take();     // a zeroed buffer
+  absl::StatusOr<float*> Take();  // a zeroed buffer
   void Climb(int slot, float* gradient);
   absl::Status FillOwn(ThreadTeam& team, int first, int count, const Fill& fill);
   absl::Status Exchange(Collective& collective);
@@ -56,11 +56,11 @@ class SlotReducer {
   const kernels::KernelTable<float>* table_;
   int64_t elements_;
   int slots_;
-  std::mutex mutex_;                 // guards what follows
+  std::mutex mutex_;  // guards what follows
   std::vector<Buffer> all_;
   std::vector<float*> free_;
-  std::map<Node, float*> done_;      // finished nodes whose sibling is not
-  bool keep_leaves_ = false;         // a world of several ranks: no adding before the exchange
+  std::map<Node, float*> done_;  // finished nodes whose sibling is not
+  bool keep_leaves_ = false;     // a world of several ranks: no adding before the exchange
 };
 
 }  // namespace hone

@@ -31,8 +31,13 @@ absl::StatusOr<int64_t> KindRow(Store::State& state, absl::string_view name,
   const auto cached = state.channel_kinds.find(key);
   if (cached != state.channel_kinds.end()) return cached->second;
   const auto bind = [&](Statement& statement) -> Statement& {
-    return statement.Text(name).Int(kChannelFormat).Text(channel.dtype).Text(channel.layout)
-        .Text(channel.codec).Int(channel.layers).Int(channel.slots);
+    return statement.Text(name)
+        .Int(kChannelFormat)
+        .Text(channel.dtype)
+        .Text(channel.layout)
+        .Text(channel.codec)
+        .Int(channel.layers)
+        .Int(channel.slots);
   };
   Statement insert = state.db->Prepare(
       "INSERT INTO channel_kind (name, format, dtype, layout, codec, layers, slots) "
@@ -56,8 +61,14 @@ absl::Status WriteChannel(Store::State& state, int64_t trajectory_n, int64_t ord
   const absl::StatusOr<int64_t> kind = KindRow(state, name, channel);
   if (!kind.ok()) return kind.status();
   return state.db->Prepare("INSERT INTO channel VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?)")
-      .Int(trajectory_n * kChannelsPerTrajectory + ordinal).Int(trajectory_n).Int(*kind)
-      .Int(iteration).Int(channel.count).Int(channel.crc32c).Blob(channel.bytes).Run();
+      .Int(trajectory_n * kChannelsPerTrajectory + ordinal)
+      .Int(trajectory_n)
+      .Int(*kind)
+      .Int(iteration)
+      .Int(channel.count)
+      .Int(channel.crc32c)
+      .Blob(channel.bytes)
+      .Run();
 }
 
 absl::StatusOr<int64_t> NextChannelOrdinal(SqliteDb& db, int64_t trajectory_n) {

@@ -196,9 +196,8 @@ absl::Status ChannelCodec::DecodeRaw(const ChannelBytes& channel, std::string* r
   } else if (channel.codec == "zstd") {
     std::string& planes = contexts_->planes;
     planes.resize(bytes);
-    const size_t size =
-        ZSTD_decompressDCtx(contexts_->decompress, planes.data(), planes.size(),
-                            channel.bytes.data(), channel.bytes.size());
+    const size_t size = ZSTD_decompressDCtx(contexts_->decompress, planes.data(), planes.size(),
+                                            channel.bytes.data(), channel.bytes.size());
     if (ZSTD_isError(size)) {
       return absl::DataLossError(absl::StrCat("zstd: ", ZSTD_getErrorName(size)));
     }

@@ -23,13 +23,13 @@ inline constexpr int64_t kMaxChannelValues = int64_t{1} << 28;
 
 // A row of the table channel without its keys.
 struct ChannelBytes {
-  std::string dtype = "f32";    // u16, i32, f32
-  std::string layout = "all";   // all, sampled
-  std::string codec = "raw";    // raw, zstd
-  int32_t layers = 0;           // of routes
+  std::string dtype = "f32";   // u16, i32, f32
+  std::string layout = "all";  // all, sampled
+  std::string codec = "raw";   // raw, zstd
+  int32_t layers = 0;          // of routes
   int32_t slots = 0;
-  int64_t count = 0;            // values
-  uint32_t crc32c = 0;          // over the raw little-endian values
+  int64_t count = 0;    // values
+  uint32_t crc32c = 0;  // over the raw little-endian values
   std::string bytes;
 };
 

@@ -106,7 +106,7 @@ absl::StatusOr<std::vector<std::string>> GroupIds(SqliteDb& db) {
   }
 }
 
-// Visits the digest as stored and as computed now of every group, iteration and evaluation.
+// Visits every group, iteration and evaluation: its name, the digest as stored, the content now.
 template <typename Visit>
 absl::Status ForEachDigest(Store::State& state, const Visit& visit) {
   const absl::StatusOr<std::vector<std::string>> ids = GroupIds(*state.db);
@@ -116,7 +116,9 @@ absl::Status ForEachDigest(Store::State& state, const Visit& visit) {
     const absl::StatusOr<std::optional<Group>> group = ReadGroup(state, id, &stored);
     if (!group.ok()) return group.status();
     if (!group->has_value()) continue;
-    const absl::Status status = visit(absl::StrCat("group ", id), stored, GroupDigest(**group));
+    CanonicalWriter content;
+    WriteGroupContent(**group, &content);
+    const absl::Status status = visit(absl::StrCat("group ", id), stored, &content);
     if (!status.ok()) return status;
   }
   Statement iteration = state.db->Prepare("SELECT iteration, digest FROM iteration ORDER BY 1");
@@ -124,10 +126,10 @@ absl::Status ForEachDigest(Store::State& state, const Visit& visit) {
     const absl::StatusOr<bool> more = iteration.Next();
     if (!more.ok()) return more.status();
     if (!*more) break;
-    const absl::StatusOr<std::string> digest = IterationDigest(state, iteration.GetInt(0));
-    if (!digest.ok()) return digest.status();
-    const absl::Status status = visit(absl::StrCat("iteration ", iteration.GetInt(0)),
-                                      iteration.String(1), *digest);
+    CanonicalWriter content;
+    absl::Status status = WriteIterationContent(state, iteration.GetInt(0), &content);
+    if (!status.ok()) return status;
+    status = visit(absl::StrCat("iteration ", iteration.GetInt(0)), iteration.String(1), &content);
     if (!status.ok()) return status;
   }
   Statement evaluation =
@@ -137,47 +139,43 @@ absl::Status ForEachDigest(Store::State& state, const Visit& visit) {
     if (!more.ok()) return more.status();
     if (!*more) return absl::OkStatus();
     const std::string name = evaluation.String(1);
-    const absl::StatusOr<std::string> digest = EvaluationDigest(state, evaluation.GetInt(0), name);
-    if (!digest.ok()) return digest.status();
-    const absl::Status status =
-        visit(absl::StrCat("evaluation ", evaluation.GetInt(0), " ", name), evaluation.String(2),
-              *digest);
+    CanonicalWriter content;
+    absl::Status status = WriteEvaluationContent(state, evaluation.GetInt(0), name, &content);
+    if (!status.ok()) return status;
+    status = visit(absl::StrCat("evaluation ", evaluation.GetInt(0), " ", name),
+                   evaluation.String(2), &content);
     if (!status.ok()) return status;
   }
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> IterationDigest(Store::State& state, int64_t iteration) {
-  CanonicalWriter out;
-  out.Int(iteration);
+absl::Status WriteIterationContent(Store::State& state, int64_t iteration, CanonicalWriter* out) {
+  out->Int(iteration);
   for (const absl::string_view sql : kIterationRows) {
     Statement row = state.db->Prepare(sql);
-    const absl::Status status = WriteRows(row.Int(iteration), &out);
+    const absl::Status status = WriteRows(row.Int(iteration), out);
     if (!status.ok()) return status;
   }
-  const absl::Status status = WriteAddedChannels(state, iteration, &out);
-  if (!status.ok()) return status;
-  return out.Digest();
+  return WriteAddedChannels(state, iteration, out);
 }
 
-absl::StatusOr<std::string> EvaluationDigest(Store::State& state, int64_t iteration,
-                                             const std::string& name) {
-  CanonicalWriter out;
-  out.Int(iteration);
-  out.Text(name);
+absl::Status WriteEvaluationContent(Store::State& state, int64_t iteration,
+                                    const std::string& name, CanonicalWriter* out) {
+  out->Int(iteration);
+  out->Text(name);
   for (const absl::string_view sql : kEvaluationRows) {
     Statement row = state.db->Prepare(sql);
-    const absl::Status status = WriteRows(row.Int(iteration).Any(name), &out);
+    const absl::Status status = WriteRows(row.Int(iteration).Any(name), out);
     if (!status.ok()) return status;
   }
-  return out.Digest();
+  return absl::OkStatus();
 }
 
 absl::Status VerifyDigests(Store::State& state) {
   return ForEachDigest(state, [&](const std::string& what, const std::string& stored,
-                                  const std::string& computed) {
-    if (stored == computed) return absl::OkStatus();
+                                  CanonicalWriter* content) {
+    if (stored == content->Fingerprint()) return absl::OkStatus();
     return absl::DataLossError(absl::StrCat("store ", state.path, ": ", what,
                                             " is not what was stored: its digest does not hold"));
   });
@@ -196,13 +194,13 @@ absl::StatusOr<std::string> Store::ContentHash() {
     if (!status.ok()) return status;
   }
   status = ForEachDigest(*state_, [&](const std::string& what, const std::string& /*stored*/,
-                                      const std::string& computed) {
+                                      CanonicalWriter* content) {
     out.Text(what);
-    out.Text(computed);
+    out.Text(content->Sha256Digest());
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  return absl::BytesToHexString(out.Digest());
+  return absl::BytesToHexString(out.Sha256Digest());
 }
 
 }  // namespace hone

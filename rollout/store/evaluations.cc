@@ -75,10 +75,12 @@ absl::Status WriteEvaluation(Store::State& state, int64_t iteration, int64_t ver
                        evaluation.items[i]);
   }
   if (!status.ok()) return status;
-  const absl::StatusOr<std::string> digest = EvaluationDigest(state, iteration, evaluation.name);
-  if (!digest.ok()) return digest.status();
+  CanonicalWriter content;
+  status = WriteEvaluationContent(state, iteration, evaluation.name, &content);
+  if (!status.ok()) return status;
+  const std::string digest = content.Fingerprint();
   return db.Prepare("UPDATE evaluation SET digest = ? WHERE iteration = ? AND name = ?")
-      .Blob(*digest).Int(iteration).Any(evaluation.name).Run();
+      .Blob(digest).Int(iteration).Any(evaluation.name).Run();
 }
 
 // It is stored: the same content again is fine. The caller rolls back either way.
@@ -91,11 +93,13 @@ absl::Status CompareEvaluation(Store::State& state, int64_t iteration, int64_t v
             .Int(iteration).Any(evaluation.name).Run();
     if (!status.ok()) return status;
   }
-  const absl::Status status = WriteEvaluation(state, iteration, version, evaluation);
+  absl::Status status = WriteEvaluation(state, iteration, version, evaluation);
   if (!status.ok()) return status;
-  const absl::StatusOr<std::string> digest = EvaluationDigest(state, iteration, evaluation.name);
-  if (!digest.ok()) return digest.status();
-  if (*digest == stored) return absl::OkStatus();
+  CanonicalWriter content;
+  status = WriteEvaluationContent(state, iteration, evaluation.name, &content);
+  if (!status.ok()) return status;
+  const std::string digest = content.Fingerprint();
+  if (digest == stored) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("store ", state.path, ": evaluation ", evaluation.name, " after iteration ",
                    iteration, " is stored with other content; give this one another name"));

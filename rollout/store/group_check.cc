@@ -31,9 +31,8 @@ absl::Status CheckSegments(const Trajectory& trajectory, const std::string& wher
                        segment.token_count, " in ", trajectory.tokens.size()));
     }
     if (segment.text.size() > kMaxTextBytes) {
-      return absl::InvalidArgumentError(absl::StrCat(where, ": a segment's text of ",
-                                                     segment.text.size(), " bytes; at most ",
-                                                     kMaxTextBytes));
+      return absl::InvalidArgumentError(absl::StrCat(
+          where, ": a segment's text of ", segment.text.size(), " bytes; at most ", kMaxTextBytes));
     }
   }
   return absl::OkStatus();

@@ -339,7 +339,7 @@ absl::StatusOr<std::optional<Group>> Store::GetGroup(const std::string& id) {
   std::string stored_digest;
   absl::StatusOr<std::optional<Group>> group = ReadGroup(*state_, id, &stored_digest);
   if (!group.ok() || !group->has_value()) return group;
-  if (GroupDigest(**group) != stored_digest) {
+  if (GroupFingerprint(**group) != stored_digest) {
     return absl::DataLossError(absl::StrCat(
         "store ", state_->path, ": group ", id,
         " is not what was stored: its digest does not hold. Restore the store from a copy."));

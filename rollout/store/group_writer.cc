@@ -291,7 +291,7 @@ absl::Status GroupWriter::Write(const std::string& digest) {
 absl::Status WriteGroup(Store::State& state, const Group& group) {
   const absl::Status status = CheckGroup(group);
   if (!status.ok()) return status;
-  const std::string digest = GroupDigest(group);
+  const std::string digest = GroupFingerprint(group);
   {
     Statement old = state.db->Prepare("SELECT digest FROM task_group WHERE id = ?");
     const absl::StatusOr<bool> found = old.Text(group.id).Next();

@@ -129,10 +129,12 @@ absl::Status WriteIteration(Store::State& state, const IterationRecord& record) 
   if (status.ok()) status = WriteAddedChannels(state, record);
   if (status.ok()) status = WriteMetrics(state, record);
   if (!status.ok()) return status;
-  const absl::StatusOr<std::string> digest = IterationDigest(state, record.iteration);
-  if (!digest.ok()) return digest.status();
+  CanonicalWriter content;
+  status = WriteIterationContent(state, record.iteration, &content);
+  if (!status.ok()) return status;
+  const std::string digest = content.Fingerprint();
   return state.db->Prepare("UPDATE iteration SET digest = ? WHERE iteration = ?")
-      .Blob(*digest).Int(record.iteration).Run();
+      .Blob(digest).Int(record.iteration).Run();
 }
 
 // Deletes the rows of iterations in [first, last] from one table.
@@ -163,9 +165,11 @@ absl::Status CompareIteration(Store::State& state, const IterationRecord& record
   absl::Status status = DeleteRecords(*state.db, record.iteration, record.iteration);
   if (status.ok()) status = WriteIteration(state, record);
   if (!status.ok()) return status;
-  const absl::StatusOr<std::string> digest = IterationDigest(state, record.iteration);
-  if (!digest.ok()) return digest.status();
-  if (*digest == stored) return absl::OkStatus();
+  CanonicalWriter content;
+  status = WriteIterationContent(state, record.iteration, &content);
+  if (!status.ok()) return status;
+  const std::string digest = content.Fingerprint();
+  if (digest == stored) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("store ", state.path, ": iteration ", record.iteration,
                    " is stored with other content; a resumed run trims the store first"));

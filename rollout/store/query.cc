@@ -11,7 +11,7 @@ namespace hone {
 namespace {
 
 struct Parameter {
-  Parameter(int64_t value) : number(value) {}                        // NOLINT
+  Parameter(int64_t value) : number(value) {}                          // NOLINT
   Parameter(const std::string& value) : is_text(true), text(value) {}  // NOLINT
   bool is_text = false;
   int64_t number = 0;
@@ -68,15 +68,13 @@ absl::Status CheckNames(const TrajectoryFilter& filter) {
         absl::StrCat("outcome '", filter.outcome,
                      "': there is correct, wrong, unparsable, limit_exceeded, violation"));
   }
-  if (!filter.stop_reason.empty() &&
-      StopReasonFromName(filter.stop_reason) == StopReason::kNone) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("stop reason '", filter.stop_reason,
-                     "': there is stop_token, length, context, cancelled"));
+  if (!filter.stop_reason.empty() && StopReasonFromName(filter.stop_reason) == StopReason::kNone) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "stop reason '", filter.stop_reason, "': there is stop_token, length, context, cancelled"));
   }
   if (filter.search.size() > kMaxSearchBytes || !IsPlainText(filter.search)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a search is at most ", kMaxSearchBytes, " bytes of valid UTF-8 without NUL"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a search is at most ", kMaxSearchBytes, " bytes of valid UTF-8 without NUL"));
   }
   return absl::OkStatus();
 }
@@ -93,8 +91,7 @@ constexpr absl::string_view kMatches =
 constexpr absl::string_view kTrajectoryTables =
     " FROM trajectory t JOIN task_group g ON g.n = t.\"group\" JOIN task k ON k.n = g.task "
     "JOIN verdict v ON v.trajectory = t.n AND v.position = 0";
-constexpr absl::string_view kGroupTables =
-    " FROM task_group g JOIN task k ON k.n = g.task";
+constexpr absl::string_view kGroupTables = " FROM task_group g JOIN task k ON k.n = g.task";
 
 absl::StatusOr<int64_t> Count(SqliteDb& db, absl::string_view tables, const Where& where) {
   Statement row = db.Prepare(absl::StrCat("SELECT count(*)", tables, where.Sql()));
@@ -210,8 +207,8 @@ std::string SearchForText(absl::string_view text) {
 }
 
 absl::StatusOr<TrajectoryPage> FindTrajectories(Store& store, const TrajectoryFilter& filter) {
-  absl::Status status = CheckPage(filter.first_iteration, filter.last_iteration, filter.limit,
-                                  filter.offset);
+  absl::Status status =
+      CheckPage(filter.first_iteration, filter.last_iteration, filter.limit, filter.offset);
   if (status.ok()) status = CheckNames(filter);
   if (!status.ok()) return status;
   const absl::StatusOr<std::string> column =
@@ -242,13 +239,12 @@ absl::StatusOr<TrajectoryPage> FindTrajectories(Store& store, const TrajectoryFi
 }
 
 absl::StatusOr<GroupPage> FindGroups(Store& store, const GroupFilter& filter) {
-  const absl::Status status = CheckPage(filter.first_iteration, filter.last_iteration,
-                                        filter.limit, filter.offset);
+  const absl::Status status =
+      CheckPage(filter.first_iteration, filter.last_iteration, filter.limit, filter.offset);
   if (!status.ok()) return status;
-  const absl::StatusOr<std::string> column =
-      SortColumn(filter.sort, {{"iteration", "g.iteration"},
-                               {"reward", "g.baseline"},
-                               {"spread", "g.reward_std"}});
+  const absl::StatusOr<std::string> column = SortColumn(
+      filter.sort,
+      {{"iteration", "g.iteration"}, {"reward", "g.baseline"}, {"spread", "g.reward_std"}});
   if (!column.ok()) return column.status();
   Where where;
   where.Add("g.iteration >= ?", filter.first_iteration);

@@ -24,17 +24,17 @@ inline constexpr size_t kMaxSearchBytes = 4096;
 struct TrajectoryFilter {
   int64_t first_iteration = 0;
   int64_t last_iteration = std::numeric_limits<int64_t>::max();
-  std::string group_id;           // empty, here and below: any
+  std::string group_id;  // empty, here and below: any
   std::string source;
   std::string task_id;
-  std::string outcome;            // correct, wrong, unparsable, limit_exceeded, violation
-  std::string stop_reason;        // stop_token, length, context, cancelled
+  std::string outcome;      // correct, wrong, unparsable, limit_exceeded, violation
+  std::string stop_reason;  // stop_token, length, context, cancelled
   // FTS5 query over prompts and completions: words (all of them), "a phrase", a OR b, a NOT b,
   // prefix*. SearchForText makes one of any text.
   std::string search;
-  std::string sort = "iteration"; // iteration, advantage, reward, length
-  bool descending = false;        // ties: by iteration, group, sample
-  int64_t limit = 20;             // 1 to kMaxQueryRows
+  std::string sort = "iteration";  // iteration, advantage, reward, length
+  bool descending = false;         // ties: by iteration, group, sample
+  int64_t limit = 20;              // 1 to kMaxQueryRows
   int64_t offset = 0;
 };
 
@@ -45,13 +45,13 @@ struct TrajectoryRow {
   std::string outcome, extracted, stop_reason;
   double reward = 0, advantage = 0;
   int64_t completion_tokens = 0;
-  std::string prompt;             // of the task
-  std::string completion;         // text of the last model segment
+  std::string prompt;      // of the task
+  std::string completion;  // text of the last model segment
 };
 
 struct TrajectoryPage {
   std::vector<TrajectoryRow> rows;
-  int64_t total = 0;              // rows that match, on any page
+  int64_t total = 0;  // rows that match, on any page
   // With a search: texts that a writer has stored and not yet indexed; they were not searched.
   int64_t unsearched_texts = 0;
 };
@@ -66,9 +66,9 @@ struct GroupFilter {
   std::string source;
   std::string task_id;
   std::optional<bool> flat;
-  std::string drop_reason;        // "none": trained on
-  std::string sort = "iteration"; // iteration, reward, spread
-  bool descending = false;        // ties: by iteration, group
+  std::string drop_reason;         // "none": trained on
+  std::string sort = "iteration";  // iteration, reward, spread
+  bool descending = false;         // ties: by iteration, group
   int64_t limit = 20;
   int64_t offset = 0;
 };
@@ -88,8 +88,8 @@ struct RunOverview {
   RunRecord run;
   std::vector<AttemptRecord> attempts;
   int64_t last_iteration = 0;
-  std::map<std::string, double> metrics;        // of the last iteration
-  std::vector<StoredEvaluation> evaluations;    // without items
+  std::map<std::string, double> metrics;      // of the last iteration
+  std::vector<StoredEvaluation> evaluations;  // without items
   StoreStats stats;
 };
 absl::StatusOr<RunOverview> ReadOverview(Store& store);

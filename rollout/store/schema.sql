@@ -103,7 +103,7 @@ CREATE TABLE task_group (
   reward_std  ANY     NOT NULL,  -- real
   flat        INTEGER NOT NULL,  -- 1: all rewards equal
   drop_reason TEXT    NOT NULL,  -- 'none', or why it was not trained on
-  digest      BLOB    NOT NULL,  -- SHA-256 over the group's content, as put
+  digest      BLOB    NOT NULL,  -- fingerprint of the group's content, as put
   generate_us INTEGER NOT NULL,  -- observational
   verify_us   INTEGER NOT NULL   -- observational
 ) STRICT;
@@ -240,7 +240,7 @@ CREATE TABLE dropped (
 -- One row for each iteration that was finished.
 CREATE TABLE iteration (
   iteration INTEGER PRIMARY KEY,
-  digest    BLOB NOT NULL          -- SHA-256 over what the iteration added
+  digest    BLOB NOT NULL          -- fingerprint of what the iteration added
 ) STRICT;
 
 -- One optimizer step.
@@ -301,7 +301,7 @@ CREATE TABLE evaluation (
   mean_completion_tokens   ANY,               -- real
   waits_per_completion     ANY,               -- real
   format_mean              ANY,               -- real
-  digest                   BLOB    NOT NULL,  -- SHA-256 over the evaluation's rows
+  digest                   BLOB    NOT NULL,  -- fingerprint of the evaluation's rows
   PRIMARY KEY (iteration, name)
 ) STRICT;
 

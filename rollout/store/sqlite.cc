@@ -71,7 +71,9 @@ Statement::Statement(Statement&& other) noexcept
       bound_(other.bound_),
       error_(std::move(other.error_)) {}
 
-Statement::~Statement() { Rewind(); }
+Statement::~Statement() {
+  Rewind();
+}
 
 void Statement::Rewind() {
   if (statement_ == nullptr) return;
@@ -134,7 +136,9 @@ absl::Status Statement::Run() {
   return absl::OkStatus();
 }
 
-int64_t Statement::GetInt(int column) const { return sqlite3_column_int64(statement_, column); }
+int64_t Statement::GetInt(int column) const {
+  return sqlite3_column_int64(statement_, column);
+}
 
 double Statement::GetReal(int column) const {
   if (IsNull(column)) return std::numeric_limits<double>::quiet_NaN();
@@ -157,7 +161,9 @@ bool Statement::IsReal(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_FLOAT;
 }
 
-int Statement::columns() const { return sqlite3_column_count(statement_); }
+int Statement::columns() const {
+  return sqlite3_column_count(statement_);
+}
 
 absl::string_view Statement::Bytes(int column) const {
   const void* data = sqlite3_column_blob(statement_, column);
@@ -210,15 +216,20 @@ absl::StatusOr<int64_t> SqliteDb::Value(const std::string& sql) {
   return *row ? statement.GetInt(0) : 0;
 }
 
-int64_t SqliteDb::last_insert_row() const { return sqlite3_last_insert_rowid(handle_); }
-int64_t SqliteDb::changed_rows() const { return sqlite3_changes64(handle_); }
-bool SqliteDb::in_transaction() const { return sqlite3_get_autocommit(handle_) == 0; }
+int64_t SqliteDb::last_insert_row() const {
+  return sqlite3_last_insert_rowid(handle_);
+}
+int64_t SqliteDb::changed_rows() const {
+  return sqlite3_changes64(handle_);
+}
+bool SqliteDb::in_transaction() const {
+  return sqlite3_get_autocommit(handle_) == 0;
+}
 
 absl::Status SqliteDb::Error(int code) const {
   const int os_error = sqlite3_system_errno(handle_);
-  const std::string what =
-      absl::StrCat("store ", path_, ": ", sqlite3_errmsg(handle_), " (SQLite ",
-                   sqlite3_extended_errcode(handle_), ")");
+  const std::string what = absl::StrCat("store ", path_, ": ", sqlite3_errmsg(handle_), " (SQLite ",
+                                        sqlite3_extended_errcode(handle_), ")");
   const bool no_space = os_error == ENOSPC || os_error == EDQUOT || os_error == EFBIG;
   switch (code & 0xff) {
     case SQLITE_FULL:
@@ -238,8 +249,9 @@ absl::Status SqliteDb::Error(int code) const {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return absl::DataLossError(absl::StrCat(
-          what, ". The file is damaged or no store: restore it from a copy, or read what is left "
-                "with sqlite3 FILE .recover"));
+          what,
+          ". The file is damaged or no store: restore it from a copy, or read what is left "
+          "with sqlite3 FILE .recover"));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return absl::UnavailableError(

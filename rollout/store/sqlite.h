@@ -35,24 +35,24 @@ class Statement {
   ~Statement();
 
   Statement& Int(int64_t value);
-  Statement& Real(double value);                  // NaN becomes NULL
-  Statement& Text(absl::string_view value);       // REQUIRES: IsPlainText
-  Statement& Any(absl::string_view value);        // TEXT if IsPlainText, else BLOB
+  Statement& Real(double value);             // NaN becomes NULL
+  Statement& Text(absl::string_view value);  // REQUIRES: IsPlainText
+  Statement& Any(absl::string_view value);   // TEXT if IsPlainText, else BLOB
   Statement& Blob(absl::string_view value);
   Statement& Null();
 
-  absl::Status Run();                             // to the end; rows are ignored
-  absl::StatusOr<bool> Next();                    // false: no more rows
-  void Rewind();                                  // parameters are forgotten as well
+  absl::Status Run();           // to the end; rows are ignored
+  absl::StatusOr<bool> Next();  // false: no more rows
+  void Rewind();                // parameters are forgotten as well
 
   int64_t GetInt(int column) const;
-  double GetReal(int column) const;                 // NULL reads as NaN
+  double GetReal(int column) const;  // NULL reads as NaN
   bool IsNull(int column) const;
   bool IsText(int column) const;
   bool IsInt(int column) const;
   bool IsReal(int column) const;
   int columns() const;
-  absl::string_view Bytes(int column) const;      // of TEXT or BLOB; valid until the next step
+  absl::string_view Bytes(int column) const;  // of TEXT or BLOB; valid until the next step
   std::string String(int column) const { return std::string(Bytes(column)); }
 
  private:
@@ -77,8 +77,8 @@ class SqliteDb {
 
   // Prepared once per text. One at a time: a statement in use may not be prepared again.
   Statement Prepare(absl::string_view sql);
-  absl::Status Exec(const std::string& sql);      // any number of statements
-  absl::StatusOr<int64_t> Value(const std::string& sql);   // one integer
+  absl::Status Exec(const std::string& sql);              // any number of statements
+  absl::StatusOr<int64_t> Value(const std::string& sql);  // one integer
 
   int64_t last_insert_row() const;
   int64_t changed_rows() const;
@@ -102,8 +102,8 @@ class Transaction {
  public:
   explicit Transaction(SqliteDb& db) : db_(db) {}
   ~Transaction();
-  absl::Status Begin();             // to write
-  absl::Status BeginRead();         // one snapshot for several statements
+  absl::Status Begin();      // to write
+  absl::Status BeginRead();  // one snapshot for several statements
   absl::Status Commit();
 
  private:

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "rollout/store/codec.h"
+#include "rollout/store/digest.h"
 #include "rollout/store/sqlite.h"
 #include "rollout/store/store.h"
 
@@ -88,10 +89,10 @@ inline constexpr char kChannelColumns[] =
 // kChannelColumns from `column` on. DATA_LOSS for another format or shard.
 absl::StatusOr<ChannelBytes> ReadChannelBytes(const Statement& row, int column);
 
-// content.cc. SHA-256 (32 bytes) over the rows that an iteration, an evaluation or the store has.
-absl::StatusOr<std::string> IterationDigest(Store::State& state, int64_t iteration);
-absl::StatusOr<std::string> EvaluationDigest(Store::State& state, int64_t iteration,
-                                             const std::string& name);
+// content.cc. The rows that an iteration or an evaluation has, in canonical form.
+absl::Status WriteIterationContent(Store::State& state, int64_t iteration, CanonicalWriter* out);
+absl::Status WriteEvaluationContent(Store::State& state, int64_t iteration,
+                                    const std::string& name, CanonicalWriter* out);
 // Compares every stored digest and checksum with the rows.
 absl::Status VerifyDigests(Store::State& state);
 

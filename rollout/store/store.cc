@@ -72,15 +72,15 @@ absl::Status CheckHeader(SqliteDb& db) {
   const absl::StatusOr<int64_t> version = db.Value("PRAGMA user_version");
   if (!version.ok()) return version.status();
   if (*application != kStoreApplicationId || *version < 1) {
-    return absl::DataLossError(absl::StrCat(
-        db.path(), " is an SQLite file but no Hone store (application_id ", *application,
-        "). Name the run's store.sqlite."));
+    return absl::DataLossError(absl::StrCat(db.path(),
+                                            " is an SQLite file but no Hone store (application_id ",
+                                            *application, "). Name the run's store.sqlite."));
   }
   if (*version > kStoreSchemaVersion) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "store ", db.path(), " has schema version ", *version,
-        ", this program knows versions up to ", kStoreSchemaVersion,
-        ": use the newer program that wrote it."));
+    return absl::FailedPreconditionError(
+        absl::StrCat("store ", db.path(), " has schema version ", *version,
+                     ", this program knows versions up to ", kStoreSchemaVersion,
+                     ": use the newer program that wrote it."));
   }
   const absl::StatusOr<int64_t> page_bytes = db.Value("PRAGMA page_size");
   if (!page_bytes.ok()) return page_bytes.status();
@@ -123,10 +123,10 @@ absl::Status CreateFile(const std::string& path) {
         SqliteDb::Open(temporary, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     if (!db.ok()) return db.status();
     // Nobody sees the file before it is renamed: one fsync at the end is enough.
-    status = (*db)->Exec(absl::StrCat(
-        "PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; BEGIN;", kStoreSchemaSql,
-        "PRAGMA application_id = ", kStoreApplicationId,
-        "; PRAGMA user_version = ", kStoreSchemaVersion, "; COMMIT;"));
+    status =
+        (*db)->Exec(absl::StrCat("PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; BEGIN;",
+                                 kStoreSchemaSql, "PRAGMA application_id = ", kStoreApplicationId,
+                                 "; PRAGMA user_version = ", kStoreSchemaVersion, "; COMMIT;"));
   }
   if (status.ok()) status = SyncFile(temporary);
   if (status.ok() &&
@@ -134,8 +134,8 @@ absl::Status CreateFile(const std::string& path) {
       (errno != EINVAL || rename(temporary.c_str(), path.c_str()) != 0)) {
     status = errno == EEXIST
                  ? absl::AlreadyExistsError(absl::StrCat("store ", path, " exists already."))
-                 : absl::UnavailableError(absl::StrCat("store ", path, " cannot be named: ",
-                                                       std::strerror(errno)));
+                 : absl::UnavailableError(
+                       absl::StrCat("store ", path, " cannot be named: ", std::strerror(errno)));
   }
   if (!status.ok()) {
     RemoveWithJournals(temporary);
@@ -148,16 +148,17 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> Connect(const std::string& path, bool 
   if (!FileExists(path)) {
     return absl::NotFoundError(absl::StrCat("there is no store at ", path));
   }
-  absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(
-      path, path, writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
+  absl::StatusOr<std::unique_ptr<SqliteDb>> db =
+      SqliteDb::Open(path, path, writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
   if (!db.ok()) return db;
   absl::Status status = CheckHeader(**db);
   if (!writable && absl::IsPermissionDenied(status)) {
     // A folder that may not be written has no place for WAL's shared memory.
     if (FileBytes(path + "-wal") > 0) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "store ", path, " has a write-ahead log and its folder may not be written: open it once "
-          "where it may, or copy both files."));
+      return absl::FailedPreconditionError(
+          absl::StrCat("store ", path,
+                       " has a write-ahead log and its folder may not be written: open it once "
+                       "where it may, or copy both files."));
     }
     db = SqliteDb::Open(ImmutableUri(path), path, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
     if (!db.ok()) return db;
@@ -185,11 +186,13 @@ void Store::State::ForgetRows() {
 
 absl::Status Store::State::FlushIndex() {
   absl::Status status = db->Prepare(
-      "INSERT INTO text_index (rowid, body) SELECT n, body FROM text "
-      "WHERE n > (SELECT indexed FROM text_index_state)").Run();
+                              "INSERT INTO text_index (rowid, body) SELECT n, body FROM text "
+                              "WHERE n > (SELECT indexed FROM text_index_state)")
+                            .Run();
   if (!status.ok()) return status;
-  status = db->Prepare(
-      "UPDATE text_index_state SET indexed = (SELECT coalesce(max(n), 0) FROM text)").Run();
+  status =
+      db->Prepare("UPDATE text_index_state SET indexed = (SELECT coalesce(max(n), 0) FROM text)")
+          .Run();
   if (!status.ok()) return status;
   unindexed_texts = 0;
   unindexed_bytes = 0;
@@ -248,8 +251,14 @@ absl::Status Store::PutRun(const RunRecord& run) {
                      "): give this run a folder of its own."));
   }
   return db.Prepare("INSERT INTO run VALUES (1, ?, ?, ?, ?, ?, ?, ?)")
-      .Text(run.id).Text(run.parent_run).Int(run.fork_version).Any(run.name).Any(run.config)
-      .Text(run.config_hash).Any(run.code_version).Run();
+      .Text(run.id)
+      .Text(run.parent_run)
+      .Int(run.fork_version)
+      .Any(run.name)
+      .Any(run.config)
+      .Text(run.config_hash)
+      .Any(run.code_version)
+      .Run();
 }
 
 absl::StatusOr<RunRecord> Store::GetRun() {
@@ -277,10 +286,15 @@ absl::StatusOr<int64_t> Store::BeginAttempt(const AttemptRecord& attempt) {
   absl::Status status = state_->CheckWritable();
   if (!status.ok()) return status;
   status = state_->db
-               ->Prepare("INSERT INTO attempt (started, end_reason, host, pid, environment) "
-                         "VALUES (?, ?, ?, ?, ?)")
-               .Int(absl::ToUnixMicros(attempt.started)).Any("").Any(attempt.host)
-               .Int(attempt.pid).Any(attempt.environment_json).Run();
+               ->Prepare(
+                   "INSERT INTO attempt (started, end_reason, host, pid, environment) "
+                   "VALUES (?, ?, ?, ?, ?)")
+               .Int(absl::ToUnixMicros(attempt.started))
+               .Any("")
+               .Any(attempt.host)
+               .Int(attempt.pid)
+               .Any(attempt.environment_json)
+               .Run();
   if (!status.ok()) return status;
   return state_->db->last_insert_row();
 }
@@ -290,7 +304,10 @@ absl::Status Store::EndAttempt(int64_t n, absl::Time ended, const std::string& r
   absl::Status status = state_->CheckWritable();
   if (!status.ok()) return status;
   status = state_->db->Prepare("UPDATE attempt SET ended = ?, end_reason = ? WHERE n = ?")
-               .Int(absl::ToUnixMicros(ended)).Any(reason).Int(n).Run();
+               .Int(absl::ToUnixMicros(ended))
+               .Any(reason)
+               .Int(n)
+               .Run();
   if (!status.ok()) return status;
   if (state_->db->changed_rows() == 0) {
     return absl::NotFoundError(absl::StrCat("store ", state_->path, " has no attempt ", n));
@@ -347,7 +364,11 @@ absl::Status Store::PutEvent(int64_t iteration, const std::string& kind, const s
   absl::Status status = state_->CheckWritable();
   if (!status.ok()) return status;
   return state_->db->Prepare("INSERT INTO event (at, iteration, kind, text) VALUES (?, ?, ?, ?)")
-      .Int(absl::ToUnixMicros(absl::Now())).Int(iteration).Any(kind).Any(text).Run();
+      .Int(absl::ToUnixMicros(absl::Now()))
+      .Int(iteration)
+      .Any(kind)
+      .Any(text)
+      .Run();
 }
 
 absl::Status Store::Verify() {
@@ -366,8 +387,8 @@ absl::Status Store::Verify() {
     const absl::StatusOr<bool> row = check.Next();
     if (!row.ok()) return row.status();
     if (*row) {
-      return absl::DataLossError(absl::StrCat("store ", state_->path, ": a row of ",
-                                              check.Bytes(0), " names a row of ", check.Bytes(2),
+      return absl::DataLossError(absl::StrCat("store ", state_->path, ": a row of ", check.Bytes(0),
+                                              " names a row of ", check.Bytes(2),
                                               " that is not there"));
     }
   }

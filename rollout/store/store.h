@@ -25,20 +25,20 @@
 namespace hone {
 
 struct RunRecord {
-  std::string id;             // 32 hex digits; derived from config hash and seed, so that it is
-                              // the same for the same run wherever it is
-  std::string parent_run;     // of a branch; empty
+  std::string id;          // 32 hex digits; derived from config hash and seed, so that it is
+                           // the same for the same run wherever it is
+  std::string parent_run;  // of a branch; empty
   int64_t fork_version = 0;
   std::string name;
-  std::string config;         // resolved textproto
+  std::string config;  // resolved textproto
   std::string config_hash;
   std::string code_version;
 };
 
-struct AttemptRecord {        // observational
+struct AttemptRecord {  // observational
   int64_t n = 0;
   absl::Time started, ended;
-  std::string end_reason;     // "", "finished", "interrupted", "failed: ..."
+  std::string end_reason;  // "", "finished", "interrupted", "failed: ..."
   std::string host;
   int64_t pid = 0;
   std::string environment_json;
@@ -50,7 +50,7 @@ struct VersionRecord {
   std::string weights_hash;
   std::string optimizer_hash;
   std::string router_bias_hash;
-  std::string data_cursor;    // JSON
+  std::string data_cursor;  // JSON
 };
 
 struct UpdateRecord {
@@ -59,9 +59,9 @@ struct UpdateRecord {
   int32_t minibatch = 0;
   std::string update_id;
   int32_t slots = 0;
-  std::vector<std::string> order;       // trajectory ids; the i-th is in slot i mod slots
+  std::vector<std::string> order;  // trajectory ids; the i-th is in slot i mod slots
   double learning_rate = 0;
-  std::string loss_json;                // the LossSpec as sent
+  std::string loss_json;  // the LossSpec as sent
   std::string hash_before;
   std::string hash_after;
 };
@@ -69,7 +69,7 @@ struct UpdateRecord {
 struct CheckpointRecord {
   int64_t iteration = 0;
   int64_t version = 0;
-  std::string path;           // relative to the run
+  std::string path;  // relative to the run
   std::string weights_hash;
 };
 
@@ -78,8 +78,8 @@ struct IterationRecord {
   int64_t iteration = 0;
   std::vector<UpdateRecord> updates;
   std::vector<VersionRecord> versions;
-  std::map<std::string, double> metrics;      // content: what any machine computes again
-  std::map<std::string, double> observed;     // time/..., tokens/per_s, memory/...
+  std::map<std::string, double> metrics;   // content: what any machine computes again
+  std::map<std::string, double> observed;  // time/..., tokens/per_s, memory/...
   // Channels that the update adds to trajectories: id -> name -> values [T].
   std::map<std::string, std::map<std::string, std::vector<float>>> channels;
 };
@@ -103,7 +103,7 @@ struct GroupSummary {
 
 struct StoreStats {
   int64_t groups = 0, trajectories = 0, updates = 0, bytes = 0;
-  double write_seconds = 0;   // spent in this process
+  double write_seconds = 0;  // spent in this process
 };
 
 // Thread-safe: calls take turns on the one connection.
@@ -125,7 +125,7 @@ class Store {
   absl::Status PutRun(const RunRecord& run);
   // NOT_FOUND before PutRun.
   absl::StatusOr<RunRecord> GetRun();
-  absl::StatusOr<int64_t> BeginAttempt(const AttemptRecord& attempt);   // its number
+  absl::StatusOr<int64_t> BeginAttempt(const AttemptRecord& attempt);  // its number
   absl::Status EndAttempt(int64_t n, absl::Time ended, const std::string& reason);
   absl::StatusOr<std::vector<AttemptRecord>> Attempts();
 
@@ -143,11 +143,10 @@ class Store {
   absl::StatusOr<std::optional<Trajectory>> GetTrajectory(const std::string& id);
   // Trajectory ids may be given by a unique prefix. NOT_FOUND; INVALID_ARGUMENT if several match.
   absl::StatusOr<std::string> ResolveTrajectory(const std::string& prefix);
-  absl::StatusOr<std::vector<GroupSummary>> Groups(int64_t first_iteration,
-                                                   int64_t last_iteration);
+  absl::StatusOr<std::vector<GroupSummary>> Groups(int64_t first_iteration, int64_t last_iteration);
   // A channel as floats [T] (token ids and routes too); of several iterations the last.
   absl::StatusOr<std::optional<std::vector<float>>> GetChannel(const std::string& trajectory,
-                                                              const std::string& name);
+                                                               const std::string& name);
 
   // Trajectories it names must be stored (FAILED_PRECONDITION). Idempotent like PutGroup; an
   // iteration stored with other content is FAILED_PRECONDITION (TrimAfter first).
@@ -185,7 +184,7 @@ class Store {
   absl::Status Verify();
   StoreStats stats() const;
 
-  struct State;                // rollout/store/state.h
+  struct State;  // rollout/store/state.h
 
  private:
   friend struct StoreAccess;

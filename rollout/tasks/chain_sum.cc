@@ -34,8 +34,8 @@ class ChainSum : public Problems {
                           static_cast<int64_t>(random.UniformInt(static_cast<uint64_t>(more) + 1));
     int64_t sum = 0;
     for (int64_t i = 0; i < terms; ++i) {
-      const int64_t number = 1 + static_cast<int64_t>(random.UniformInt(
-                                     static_cast<uint64_t>(options_.max_number)));
+      const int64_t number =
+          1 + static_cast<int64_t>(random.UniformInt(static_cast<uint64_t>(options_.max_number)));
       const bool minus = i > 0 && random.UniformInt(2) == 1;
       problem.numbers.push_back(minus ? -number : number);
       sum += problem.numbers.back();

@@ -22,7 +22,8 @@ Problem MakeProblem(std::vector<int64_t> numbers, int64_t target) {
   Problem problem;
   problem.prompt = absl::StrCat(
       "Using the numbers [", absl::StrJoin(numbers, ", "), "], create an equation that equals ",
-      target, ". You can use basic arithmetic operations (+, -, *, /) and each number can only be "
+      target,
+      ". You can use basic arithmetic operations (+, -, *, /) and each number can only be "
       "used once.");
   problem.difficulty = static_cast<double>(numbers.size());
   problem.has_target = true;
@@ -44,12 +45,13 @@ class Countdown : public Problems {
   Problem Draw(KeyedRandom& random) const override {
     const int64_t spread = std::max<int64_t>(0, options_.max_numbers - options_.min_numbers);
     for (;;) {
-      const int64_t count = options_.min_numbers + static_cast<int64_t>(random.UniformInt(
-                                                       static_cast<uint64_t>(spread) + 1));
+      const int64_t count =
+          options_.min_numbers +
+          static_cast<int64_t>(random.UniformInt(static_cast<uint64_t>(spread) + 1));
       std::vector<int64_t> numbers;
       for (int64_t i = 0; i < count; ++i) {
-        numbers.push_back(1 + static_cast<int64_t>(random.UniformInt(
-                                  static_cast<uint64_t>(options_.max_number))));
+        numbers.push_back(1 + static_cast<int64_t>(
+                                  random.UniformInt(static_cast<uint64_t>(options_.max_number))));
       }
       const Expression e = DrawExpression(numbers, random);
       if (!e.whole() || e.numerator < options_.min_target || e.numerator > options_.max_target) {
@@ -70,9 +72,8 @@ class FileProblems : public Problems {
  public:
   FileProblems(const std::string& path, OptionReader& options) {
     absl::StatusOr<std::unique_ptr<JsonlFile>> file = JsonlFile::Open(
-        path, kMaxFileRows, [this, &path](int64_t line, absl::string_view text) {
-          return Add(path, line, text);
-        });
+        path, kMaxFileRows,
+        [this, &path](int64_t line, absl::string_view text) { return Add(path, line, text); });
     if (!file.ok()) options.Refuse(std::string(file.status().message()));
     if (file.ok() && rows_.empty()) options.Refuse(absl::StrCat(path, " holds no row"));
   }
@@ -103,8 +104,8 @@ class FileProblems : public Problems {
         if (value.is_number_integer()) row.numbers.push_back(value.get<int64_t>());
       }
     }
-    if (why.empty() && (target == parsed->end() || !target->is_number_integer() ||
-                        target->get<int64_t>() < 0)) {
+    if (why.empty() &&
+        (target == parsed->end() || !target->is_number_integer() || target->get<int64_t>() < 0)) {
       why = "key 'target' must be a whole number from 0 on";
     }
     if (why.empty()) why = CheckNumbers(row.numbers);

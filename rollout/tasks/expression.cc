@@ -58,9 +58,9 @@ bool Value(const Expression& a, char op, const Expression& b, Expression& out) {
 void Write(const Expression& a, char op, const Expression& b, Expression& out) {
   const std::string sign(1, op);
   out.text = absl::StrCat(Bracketed(a), " ", sign, " ", Bracketed(b));
-  out.steps = absl::StrCat(a.steps, a.steps.empty() ? "" : ", ", b.steps,
-                           b.steps.empty() ? "" : ", ", ValueText(a), " ", sign, " ", ValueText(b),
-                           " = ", ValueText(out));
+  out.steps =
+      absl::StrCat(a.steps, a.steps.empty() ? "" : ", ", b.steps, b.steps.empty() ? "" : ", ",
+                   ValueText(a), " ", sign, " ", ValueText(b), " = ", ValueText(out));
 }
 
 std::vector<Expression> Leaves(const std::vector<int64_t>& numbers) {

@@ -56,7 +56,9 @@ ssize_t ReadAt(int descriptor, char* to, size_t bytes, int64_t offset) {
 JsonlFile::JsonlFile(std::string path, int descriptor)
     : path_(std::move(path)), descriptor_(descriptor) {}
 
-JsonlFile::~JsonlFile() { close(descriptor_); }
+JsonlFile::~JsonlFile() {
+  close(descriptor_);
+}
 
 absl::StatusOr<std::unique_ptr<JsonlFile>> JsonlFile::Open(const std::string& path,
                                                            int64_t max_rows, const Visit& visit) {
@@ -75,7 +77,7 @@ absl::StatusOr<std::unique_ptr<JsonlFile>> JsonlFile::Open(const std::string& pa
 }
 
 absl::Status JsonlFile::MakeIndex(int64_t max_rows, const Visit& visit) {
-  std::string pending;            // the line read so far
+  std::string pending;  // the line read so far
   std::string block(kReadBytes, '\0');
   int64_t line_start = 0;
   int64_t line = 1;

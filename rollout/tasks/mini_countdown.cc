@@ -40,7 +40,9 @@ std::string Infix(const std::vector<int64_t>& numbers, Candidate candidate) {
                       std::string(1, candidate.second), " ", numbers[2]);
 }
 
-int64_t ReadMaxNumber(OptionReader& options) { return options.Int("max_number", 10, 2, 20); }
+int64_t ReadMaxNumber(OptionReader& options) {
+  return options.Int("max_number", 10, 2, 20);
+}
 
 class MiniCountdown : public Problems {
  public:
@@ -161,8 +163,8 @@ std::vector<std::string> MiniCountdownWords(OptionReader& options) {
     }
   }
   std::vector<std::string> words = {"<think>", "</think>", "<answer>", "</answer>", "numbers",
-                                    "target",  "guess",    "WAIT",     "OK",        "vs",      "+",
-                                    "-",       "*",        "=",        ","};
+                                    "target",  "guess",    "WAIT",     "OK",        "vs",
+                                    "+",       "-",        "*",        "=",         ","};
   for (int64_t value : values) words.push_back(absl::StrCat(value));
   return words;
 }

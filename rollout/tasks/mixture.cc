@@ -66,7 +66,7 @@ class Filtered : public TaskSource {
   std::unique_ptr<TaskSource> from_;
   std::string label_;
   std::string verifier_;
-  std::vector<int64_t> kept_;   // empty: all
+  std::vector<int64_t> kept_;  // empty: all
 };
 
 std::string LabelOf(const MixtureSource& source) {
@@ -190,8 +190,8 @@ uint64_t ShuffledIndex(uint64_t i, uint64_t n, uint64_t seed, uint64_t stream, u
 
 absl::StatusOr<std::map<std::string, double>> ReadPassRates(const std::string& path) {
   std::map<std::string, double> rates;
-  const auto file = JsonlFile::Open(
-      path, kMaxRows, [&](int64_t line, absl::string_view text) -> absl::Status {
+  const auto file =
+      JsonlFile::Open(path, kMaxRows, [&](int64_t line, absl::string_view text) -> absl::Status {
         const auto row = ParseJsonRow(path, line, text);
         if (!row.ok()) return row.status();
         const auto hash = row->find("task_hash");
@@ -223,22 +223,21 @@ absl::StatusOr<std::unique_ptr<TaskSource>> OpenTasks(const MixtureSource& sourc
   const bool endless = (*opened)->size() < 0;
   const bool band = std::isfinite(source.difficulty_min) || std::isfinite(source.difficulty_max);
   const std::string split = SplitOf(source, config);
-  const bool divided = !source.path.empty() && split != "all" &&
-                       (config.heldout_share > 0 || split == "heldout");
+  const bool divided =
+      !source.path.empty() && split != "all" && (config.heldout_share > 0 || split == "heldout");
   const bool rated = !config.pass_rates.empty();
   if (endless && (band || rated)) {
-    return Bad(source, "endless; difficulty and pass-rate bands want a finite source (set the "
-                       "generator's own options instead)");
+    return Bad(source,
+               "endless; difficulty and pass-rate bands want a finite source (set the "
+               "generator's own options instead)");
   }
-  auto filtered =
-      std::make_unique<Filtered>(*std::move(opened), LabelOf(source), source.verifier);
+  auto filtered = std::make_unique<Filtered>(*std::move(opened), LabelOf(source), source.verifier);
   if (!band && !divided && !rated) return filtered;
   status = filtered->KeepOnly([&](const Task& task) {
     if (task.difficulty < source.difficulty_min || task.difficulty > source.difficulty_max) {
       return false;
     }
-    if (divided &&
-        IsHeldout("file", task.prompt, config.heldout_share) != (split == "heldout")) {
+    if (divided && IsHeldout("file", task.prompt, config.heldout_share) != (split == "heldout")) {
       return false;
     }
     if (!rated) return true;
@@ -252,8 +251,8 @@ absl::StatusOr<std::unique_ptr<TaskSource>> OpenTasks(const MixtureSource& sourc
 
 absl::StatusOr<std::unique_ptr<TaskSchedule>> TaskSchedule::Make(const MixtureConfig& config) {
   if (config.sources.empty() || config.sources.size() > kMaxSources) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        config.sources.size(), " sources; a mixture has 1 to ", kMaxSources));
+    return absl::InvalidArgumentError(
+        absl::StrCat(config.sources.size(), " sources; a mixture has 1 to ", kMaxSources));
   }
   std::unique_ptr<TaskSchedule> schedule(new TaskSchedule);
   schedule->seed_ = config.seed;
@@ -283,8 +282,7 @@ TaskSchedule::Place TaskSchedule::PlaceOf(uint64_t ordinal) const {
   }
   const uint64_t n = static_cast<uint64_t>(size);
   place.epoch = drawn / n;
-  place.index = static_cast<int64_t>(
-      ShuffledIndex(drawn % n, n, seed_, place.source, place.epoch));
+  place.index = static_cast<int64_t>(ShuffledIndex(drawn % n, n, seed_, place.source, place.epoch));
   return place;
 }
 

@@ -20,22 +20,22 @@
 namespace hone {
 
 struct MixtureSource {
-  std::string name;             // label, unique in the mixture; default: generator or path
-  std::string generator;        // one of these two
-  std::string path;             //   a task file
-  uint64_t seed = 0;            // of a generator
-  TaskOptions options;          // of a generator; a file takes "split" alone
-  TaskOptions key_map;          // of a file: {"prompt", "question"}
-  double weight = 1;            // > 0; shares are rounded to 1/1,024
-  std::string verifier;         // of every task; empty: the task's own
+  std::string name;       // label, unique in the mixture; default: generator or path
+  std::string generator;  // one of these two
+  std::string path;       //   a task file
+  uint64_t seed = 0;      // of a generator
+  TaskOptions options;    // of a generator; a file takes "split" alone
+  TaskOptions key_map;    // of a file: {"prompt", "question"}
+  double weight = 1;      // > 0; shares are rounded to 1/1,024
+  std::string verifier;   // of every task; empty: the task's own
   double difficulty_min = -std::numeric_limits<double>::infinity();
   double difficulty_max = std::numeric_limits<double>::infinity();
 };
 
 struct MixtureConfig {
   std::vector<MixtureSource> sources;
-  uint64_t seed = 0;                 // of shuffles and of the draw between sources
-  std::string split = "train";       // train | heldout | all, where a source's options name none
+  uint64_t seed = 0;            // of shuffles and of the draw between sources
+  std::string split = "train";  // train | heldout | all, where a source's options name none
   // Of file sources, by a hash of the prompt. Generators divide by content (their own
   // heldout_share). Held-out tasks are never in "train".
   double heldout_share = 0;

@@ -40,8 +40,8 @@ double OptionReader::Number(const std::string& name, double fallback, double low
   if (text == nullptr) return fallback;
   double value = 0;
   if (absl::SimpleAtod(*text, &value) && value >= lowest && value <= highest) return value;
-  Refuse(absl::StrCat(name, " is '", *text, "'; it must be a number from ", lowest, " to ",
-                      highest));
+  Refuse(
+      absl::StrCat(name, " is '", *text, "'; it must be a number from ", lowest, " to ", highest));
   return fallback;
 }
 
@@ -50,8 +50,7 @@ std::string OptionReader::Choice(const std::string& name, const std::string& fal
   const std::string* text = Find(name);
   if (text == nullptr) return fallback;
   if (std::find(choices.begin(), choices.end(), *text) != choices.end()) return *text;
-  Refuse(absl::StrCat(name, " is '", *text, "'; it must be one of ",
-                      absl::StrJoin(choices, ", ")));
+  Refuse(absl::StrCat(name, " is '", *text, "'; it must be one of ", absl::StrJoin(choices, ", ")));
   return fallback;
 }
 

@@ -47,8 +47,7 @@ SplitProblems::SplitProblems(std::string generator, std::unique_ptr<Problems> pr
       split_(split),
       heldout_share_(heldout_share) {
   for (int64_t i = 0; i < problems_->count(); ++i) {
-    if (split_ == Split::kAll ||
-        IsHeldout(problems_->Nth(i)) == (split_ == Split::kHeldout)) {
+    if (split_ == Split::kAll || IsHeldout(problems_->Nth(i)) == (split_ == Split::kHeldout)) {
       kept_.push_back(i);
     }
   }

@@ -20,10 +20,10 @@ namespace hone {
 struct Problem {
   std::string prompt;
   std::string answer;
-  std::string content;            // what must be unseen for the task to be new: decides its split
-  double difficulty = 0;          // the generator's own scale
-  std::vector<int64_t> numbers;   // the operands
-  bool has_target = false;        // then numbers and target are the task's metadata
+  std::string content;           // what must be unseen for the task to be new: decides its split
+  double difficulty = 0;         // the generator's own scale
+  std::vector<int64_t> numbers;  // the operands
+  bool has_target = false;       // then numbers and target are the task's metadata
   int64_t target = 0;
 };
 
@@ -51,7 +51,7 @@ class SplitProblems {
   SplitProblems(std::string generator, std::unique_ptr<Problems> problems, Split split,
                 double heldout_share);
 
-  int64_t count() const;          // < 0: endless
+  int64_t count() const;  // < 0: endless
   Problem Nth(int64_t index) const;
   // For finite kinds uniform over the split. INTERNAL when the split cannot be hit.
   absl::StatusOr<Problem> Draw(KeyedRandom& random) const;
@@ -62,7 +62,7 @@ class SplitProblems {
   std::unique_ptr<Problems> problems_;
   Split split_;
   double heldout_share_;
-  std::vector<int64_t> kept_;     // of a finite kind: indices in the split
+  std::vector<int64_t> kept_;  // of a finite kind: indices in the split
 };
 
 struct SplitOptions {

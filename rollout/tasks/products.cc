@@ -30,8 +30,8 @@ class Products : public Problems {
  private:
   int64_t Number(KeyedRandom& random) const {
     const int64_t spread = std::max<int64_t>(0, max_digits_ - min_digits_);
-    const int64_t digits = min_digits_ + static_cast<int64_t>(random.UniformInt(
-                                             static_cast<uint64_t>(spread) + 1));
+    const int64_t digits =
+        min_digits_ + static_cast<int64_t>(random.UniformInt(static_cast<uint64_t>(spread) + 1));
     int64_t lowest = 1;
     for (int64_t i = 1; i < digits; ++i) lowest *= 10;
     return lowest + static_cast<int64_t>(random.UniformInt(static_cast<uint64_t>(lowest) * 9));

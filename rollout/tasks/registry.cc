@@ -17,11 +17,11 @@ namespace {
 struct Kind {
   const char* name;
   const char* description;
-  const char* options;   // besides those of all
+  const char* options;  // besides those of all
   const char* verifier;
   std::unique_ptr<Problems> (*problems)(OptionReader&);
-  std::unique_ptr<Traces> (*traces)(OptionReader&);           // null: none are built in
-  std::vector<std::string> (*words)(OptionReader&);           // null: free text
+  std::unique_ptr<Traces> (*traces)(OptionReader&);  // null: none are built in
+  std::vector<std::string> (*words)(OptionReader&);  // null: free text
 };
 
 constexpr Kind kKinds[] = {
@@ -60,8 +60,8 @@ absl::StatusOr<const Kind*> FindKind(absl::string_view name) {
     if (name == kind.name) return &kind;
     names.push_back(kind.name);
   }
-  return absl::NotFoundError(absl::StrCat("there is no generator '", name, "'; there are ",
-                                          absl::StrJoin(names, ", ")));
+  return absl::NotFoundError(
+      absl::StrCat("there is no generator '", name, "'; there are ", absl::StrJoin(names, ", ")));
 }
 
 std::string NumbersJson(const std::vector<int64_t>& numbers) {
@@ -121,9 +121,9 @@ class Generated : public TaskSource {
 
   const Kind& kind_;
   uint64_t seed_;
-  std::string split_;            // as asked for
+  std::string split_;  // as asked for
   SplitProblems problems_;
-  std::vector<int64_t> order_;   // of a finite kind: the seed's shuffle
+  std::vector<int64_t> order_;  // of a finite kind: the seed's shuffle
 };
 
 class TraceSource : public DocumentSource {
@@ -140,8 +140,7 @@ class TraceSource : public DocumentSource {
         DrawKey(absl::StrCat(kind_.name, "/traces"), seed_, static_cast<uint64_t>(index)));
     absl::StatusOr<Problem> problem = DrawProblem(random);
     if (!problem.ok()) return problem.status();
-    absl::StatusOr<std::string> prompt =
-        ApplyTemplate(traces_->template_name(), problem->prompt);
+    absl::StatusOr<std::string> prompt = ApplyTemplate(traces_->template_name(), problem->prompt);
     if (!prompt.ok()) return prompt.status();
     return Document{*std::move(prompt), traces_->Write(*problem, random)};
   }
@@ -150,8 +149,7 @@ class TraceSource : public DocumentSource {
   absl::StatusOr<Problem> DrawProblem(KeyedRandom& random) const {
     const Problems* own = traces_->own_problems();
     if (own == nullptr) return problems_.Draw(random);
-    return own->Nth(static_cast<int64_t>(
-        random.UniformInt(static_cast<uint64_t>(own->count()))));
+    return own->Nth(static_cast<int64_t>(random.UniformInt(static_cast<uint64_t>(own->count()))));
   }
 
   const Kind& kind_;

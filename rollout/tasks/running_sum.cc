@@ -82,7 +82,9 @@ std::vector<std::string> WordsUpTo(int64_t end, const std::vector<std::string>& 
 int64_t ReadDigits(OptionReader& options, int64_t fallback) {
   return options.Int("digits", fallback, 1, 256);
 }
-int64_t ReadModulus(OptionReader& options) { return options.Int("modulus", 10, 2, 100); }
+int64_t ReadModulus(OptionReader& options) {
+  return options.Int("modulus", 10, 2, 100);
+}
 
 }  // namespace
 

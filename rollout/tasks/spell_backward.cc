@@ -18,8 +18,8 @@ class SpellBackward : public Problems {
     static constexpr char kConsonants[] = "bcdfghjklmnprstvwz";
     static constexpr char kVowels[] = "aeiou";
     const int64_t spread = std::max<int64_t>(0, max_letters_ - min_letters_);
-    const int64_t letters = min_letters_ + static_cast<int64_t>(random.UniformInt(
-                                               static_cast<uint64_t>(spread) + 1));
+    const int64_t letters =
+        min_letters_ + static_cast<int64_t>(random.UniformInt(static_cast<uint64_t>(spread) + 1));
     std::string word;
     bool vowel = random.UniformInt(2) == 1;
     for (int64_t i = 0; i < letters; ++i) {

@@ -51,8 +51,8 @@ class TaskFile : public TaskSource {
           absl::StatusOr<Task> task = ParseTaskRow(text, line, index++, key_map_, defaults_);
           if (!task.ok()) return task.status();
           if (ids.insert(DigestOf(task->id)).second) return absl::OkStatus();
-          return absl::InvalidArgumentError(absl::StrCat(defaults_.file, ":", line,
-                                                         ": key 'id': '", task->id,
+          return absl::InvalidArgumentError(absl::StrCat(defaults_.file, ":", line, ": key 'id': '",
+                                                         task->id,
                                                          "' stands on an earlier line too"));
         });
     if (!file.ok()) return file.status();
@@ -95,8 +95,8 @@ absl::StatusOr<Document> ParseDocument(const std::string& path, int64_t line,
   const auto read = [&](const char* key, std::string& to) -> absl::Status {
     const auto found = row->find(key);
     if (found == row->end() || !found->is_string() || found->get<std::string>().empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ":", line, ": key '", key,
-                                                     "': must be text, and not empty"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ":", line, ": key '", key, "': must be text, and not empty"));
     }
     to = found->get<std::string>();
     return absl::OkStatus();

@@ -29,8 +29,7 @@ class RowReader {
       : row_(row), key_map_(key_map), where_(std::move(where)) {}
 
   absl::Status Error(const std::string& key, absl::string_view what) const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(where_, ": key '", PathOf(key), "': ", what));
+    return absl::InvalidArgumentError(absl::StrCat(where_, ": key '", PathOf(key), "': ", what));
   }
 
   // The value behind one of our keys; null: absent or JSON null. Remembers the row's own key.
@@ -85,9 +84,9 @@ absl::Status ReadChat(const json& messages, RowReader& reader, std::string& to) 
       return reader.Error("prompt", "a chat must be a list of {\"role\", \"content\"} texts");
     }
     if (*role != "user" && *role != "system") {
-      return reader.Error("prompt", absl::StrCat("a message has the role '",
-                                                 role->get<std::string>(),
-                                                 "'; only system and user can be asked"));
+      return reader.Error("prompt",
+                          absl::StrCat("a message has the role '", role->get<std::string>(),
+                                       "'; only system and user can be asked"));
     }
     absl::StrAppend(&to, to.empty() ? "" : "\n\n", content->get<std::string>());
   }
@@ -178,9 +177,9 @@ absl::Status CheckKeyMap(const TaskOptions& key_map) {
     bool known = absl::StartsWith(key, kMetadataPrefix) && key.size() > kMetadataPrefix.size();
     for (const char* name : kKeys) known = known || key == name;
     if (!known) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a task has no key '", key, "'; its keys are ", absl::StrJoin(kKeys, ", "),
-                       " and metadata.NAME"));
+      return absl::InvalidArgumentError(absl::StrCat("a task has no key '", key, "'; its keys are ",
+                                                     absl::StrJoin(kKeys, ", "),
+                                                     " and metadata.NAME"));
     }
     if (path.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("key '", key, "' is mapped to nothing"));

@@ -22,8 +22,8 @@ absl::Status CheckKeyMap(const TaskOptions& key_map);
 
 // What a row lacks is taken from here.
 struct TaskRowDefaults {
-  std::string file;     // for errors, and for ids: "STEM/INDEX"
-  std::string source;   // usually the file's stem
+  std::string file;    // for errors, and for ids: "STEM/INDEX"
+  std::string source;  // usually the file's stem
 };
 
 // INVALID_ARGUMENT naming FILE:LINE: key 'K': a required key is missing (prompt, and every key

@@ -39,7 +39,8 @@ constexpr std::array<CommandRow, 15> kCommands = {{
 
 constexpr char kFooter[] =
     "Start here\n"
-    "  hone train configs/run/quickstart.textproto --out runs/a   learn; a few minutes on two cores\n"
+    "  hone train configs/run/quickstart.textproto --out runs/a   learn; a few minutes on two "
+    "cores\n"
     "  hone inspect runs/a --sort advantage                       read what it did\n"
     "  hone eval --model runs/a/checkpoints/latest --tasks mini_countdown\n\n"
     "Exit status: 0 done, 1 it ran and failed, 2 command line or config, 3 below a threshold or a\n"
@@ -48,7 +49,8 @@ constexpr char kFooter[] =
 
 int RunParsed(int argc, char** argv) {
   Globals globals;
-  CLI::App app("hone: sharpen a reasoning model against verifiers, and look at what it did", "hone");
+  CLI::App app("hone: sharpen a reasoning model against verifiers, and look at what it did",
+               "hone");
   app.footer(kFooter);
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("hone 0.1.0"));

@@ -39,9 +39,8 @@ int Generators(const DataFlags&, const Globals& globals) {
   Json rows = Json::array();
   for (const GeneratorInfo& info : ListGenerators()) {
     if (globals.json) {
-      rows.push_back({{"name", info.name},
-                      {"description", info.description},
-                      {"options", info.options}});
+      rows.push_back(
+          {{"name", info.name}, {"description", info.description}, {"options", info.options}});
     } else {
       std::cout << info.name << "\n  " << info.description << "\n  options: " << info.options
                 << "\n";

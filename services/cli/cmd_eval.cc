@@ -89,9 +89,9 @@ absl::Status WriteItems(const std::string& path, const std::vector<Evaluation>& 
 }
 
 void Print(const Evaluation& evaluation) {
-  std::cout << absl::StrFormat(
-      "%s  n %d  k %d  accuracy %.4f  95 %% [%.4f, %.4f]\n", evaluation.name, evaluation.n,
-      evaluation.k, evaluation.accuracy, evaluation.ci_low, evaluation.ci_high);
+  std::cout << absl::StrFormat("%s  n %d  k %d  accuracy %.4f  95 %% [%.4f, %.4f]\n",
+                               evaluation.name, evaluation.n, evaluation.k, evaluation.accuracy,
+                               evaluation.ci_low, evaluation.ci_high);
   for (const auto& [k, value] : evaluation.pass_at_k) {
     if (evaluation.k > 1) std::cout << absl::StrFormat("  pass@%d %.4f", k, value);
   }
@@ -100,10 +100,10 @@ void Print(const Evaluation& evaluation) {
   }
   if (evaluation.k > 1) std::cout << "\n";
   std::cout << absl::StrFormat(
-      "  truncated %d  outages %d  skipped %d  median length %.0f tokens  WAITs %.2f  format %.3f\n",
+      "  truncated %d  outages %d  skipped %d  median length %.0f tokens  WAITs %.2f  format "
+      "%.3f\n",
       evaluation.truncated, evaluation.outages, evaluation.skipped,
-      evaluation.median_completion_tokens, evaluation.waits_per_completion,
-      evaluation.format_mean);
+      evaluation.median_completion_tokens, evaluation.waits_per_completion, evaluation.format_mean);
 }
 
 absl::StatusOr<std::vector<Evaluation>> EvaluateAll(const EvalFlags& flags, LoadedPolicy& policy,
@@ -118,9 +118,8 @@ absl::StatusOr<std::vector<Evaluation>> EvaluateAll(const EvalFlags& flags, Load
     auto tasks = OpenTasks(std::string(name), flags.seed, task_options);
     if (!tasks.ok()) return tasks.status();
     Progress progress(absl::StrCat("eval ", name), globals);
-    auto evaluation = Evaluate(
-        *policy.generator, **verifiers, *policy.tokenizer, **tasks, options,
-        [&](int64_t done, int64_t total) { progress.Update(done, total); });
+    auto evaluation = Evaluate(*policy.generator, **verifiers, *policy.tokenizer, **tasks, options,
+                               [&](int64_t done, int64_t total) { progress.Update(done, total); });
     if (!evaluation.ok()) return evaluation.status();
     evaluation->name = std::string(name);
     evaluations.push_back(*std::move(evaluation));

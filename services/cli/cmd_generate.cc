@@ -47,8 +47,7 @@ absl::StatusOr<GenerateRequest> RequestOf(const JsonlRow& row, const GenerateFla
   GenerateRequest request;
   request.request_id = absl::StrCat(row.line);
   request.prompt = *std::move(tokens);
-  const int32_t room =
-      policy.info.context_tokens - static_cast<int32_t>(request.prompt.size());
+  const int32_t room = policy.info.context_tokens - static_cast<int32_t>(request.prompt.size());
   request.n = flags.n;
   request.key.purpose = Purpose::kEval;
   request.key.run_seed = flags.seed;
@@ -150,8 +149,8 @@ int GenerateOne(LoadedPolicy& policy, const GenerateFlags& flags, const Globals&
 }
 
 int Generate(const GenerateFlags& flags, const Globals& globals) {
-  auto policy = flags.prompt.empty() ? LoadPolicy(flags.policy)
-                                     : LoadPolicyWithTokenizer(flags.policy);
+  auto policy =
+      flags.prompt.empty() ? LoadPolicy(flags.policy) : LoadPolicyWithTokenizer(flags.policy);
   if (!policy.ok()) return Fail(policy.status(), globals);
   if (!flags.prompt.empty()) return GenerateOne(*policy, flags, globals);
   bool failed = false;
@@ -168,9 +167,10 @@ Action SetUpGenerate(CLI::App& app, const Globals& globals) {
   auto flags = std::make_shared<GenerateFlags>();
   AddPolicyFlags(app, flags->policy);
   app.add_option("--prompt", flags->prompt, "one prompt; completions are printed as text");
-  app.add_option("--in", flags->in,
-                 "JSON Lines: {\"id\",\"prompt\"|\"token_ids\",\"max_tokens\",\"temperature\",\"top_p\","
-                 "\"top_k\",\"seed\",\"n\"}; - is stdin")
+  app.add_option(
+         "--in", flags->in,
+         "JSON Lines: {\"id\",\"prompt\"|\"token_ids\",\"max_tokens\",\"temperature\",\"top_p\","
+         "\"top_k\",\"seed\",\"n\"}; - is stdin")
       ->capture_default_str();
   app.add_flag("--jsonl", flags->jsonl, "one row out per sample");
   app.add_option("--max-tokens", flags->max_tokens, "of a completion; 0: what the context holds");
@@ -181,7 +181,8 @@ Action SetUpGenerate(CLI::App& app, const Globals& globals) {
       ->capture_default_str();
   app.add_option("-n,--samples", flags->n, "completions a prompt")->capture_default_str();
   app.footer(
-      "Rows out: {\"id\",\"sample\",\"token_ids\",\"text\",\"logprobs\",\"stop_reason\"}; stop_reason is\n"
+      "Rows out: {\"id\",\"sample\",\"token_ids\",\"text\",\"logprobs\",\"stop_reason\"}; "
+      "stop_reason is\n"
       "stop_token, length, context or cancelled. Values in a row win over flags.");
   return [flags, &globals] { return Generate(*flags, globals); };
 }

@@ -157,7 +157,8 @@ Action SetUpGrade(CLI::App& app, const Globals& globals) {
   app.add_option("--option", flags->options, "of the verifier, KEY=VALUE; repeat for more");
   app.add_flag("--list", flags->list, "the verifiers of this build");
   app.footer(
-      "Rows out: {\"id\",\"outcome\",\"reward\",\"extracted\",\"detail\"}. Outcomes: correct, wrong,\n"
+      "Rows out: {\"id\",\"outcome\",\"reward\",\"extracted\",\"detail\"}. Outcomes: correct, "
+      "wrong,\n"
       "unparsable, limit_exceeded, violation, skipped (gold unreadable, reward null), outage\n"
       "(reward null). Exit 0 when every row was judged, 1 when there was an outage.");
   return [flags, &globals] { return Grade(*flags, globals); };

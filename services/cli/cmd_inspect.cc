@@ -118,11 +118,11 @@ int ListGroups(Store& store, const InspectFlags& flags, const Globals& globals) 
                       {"drop_reason", row.drop_reason},
                       {"prompt", row.prompt}});
     } else {
-      std::cout << absl::StrFormat("%s  iteration %d  %d of %d judged  mean %.2f  spread %.2f%s\n"
-                                   "    %s\n",
-                                   row.id.substr(0, 12), row.iteration, row.got, row.asked,
-                                   row.baseline, row.reward_std, row.flat ? "  flat" : "",
-                                   OneLine(row.prompt, 200));
+      std::cout << absl::StrFormat(
+          "%s  iteration %d  %d of %d judged  mean %.2f  spread %.2f%s\n"
+          "    %s\n",
+          row.id.substr(0, 12), row.iteration, row.got, row.asked, row.baseline, row.reward_std,
+          row.flat ? "  flat" : "", OneLine(row.prompt, 200));
     }
   }
   if (globals.json) WriteRow({{"total", page->total}, {"groups", rows}});
@@ -132,10 +132,9 @@ int ListGroups(Store& store, const InspectFlags& flags, const Globals& globals) 
 void PrintTrajectory(const Trajectory& trajectory) {
   std::cout << "trajectory  " << trajectory.id << "\ngroup       " << trajectory.group_id
             << "\nkey         seed " << trajectory.key.run_seed << ", ordinal "
-            << trajectory.key.group_ordinal << ", attempt " << trajectory.key.attempt
-            << ", sample " << trajectory.key.sample << "\nbackend     "
-            << Sanitise(trajectory.backend) << "\nstopped     "
-            << StopReasonName(trajectory.stop_reason) << " after "
+            << trajectory.key.group_ordinal << ", attempt " << trajectory.key.attempt << ", sample "
+            << trajectory.key.sample << "\nbackend     " << Sanitise(trajectory.backend)
+            << "\nstopped     " << StopReasonName(trajectory.stop_reason) << " after "
             << trajectory.completion_tokens() << " tokens\n";
   for (const Segment& segment : trajectory.segments) {
     std::cout << "\n--- " << Sanitise(segment.role) << " (" << SegmentKindName(segment.kind)

@@ -93,8 +93,9 @@ Action SetUpPretrain(CLI::App& app, const Globals& globals) {
   auto flags = std::make_shared<PretrainFlags>();
   app.add_option("CONFIG", flags->configs, "textproto files with policy.shape and pretrain");
   app.add_option("--out", flags->out, "directory of the policy to make")->required();
-  app.add_option("--data", flags->data,
-                 "JSONL {\"text\"} or {\"prompt\",\"completion\"}: bytes as tokens, no config needed");
+  app.add_option(
+      "--data", flags->data,
+      "JSONL {\"text\"} or {\"prompt\",\"completion\"}: bytes as tokens, no config needed");
   app.add_option("--set", flags->settings, "KEY=VALUE, e.g. pretrain.steps=500");
   app.add_option("--threads", flags->threads, "0: all cores; changes no bit of the result");
   app.add_option("--seed", flags->seed, "of initial weights and documents");

@@ -48,8 +48,8 @@ absl::StatusOr<Json> Describe(const std::string& path) {
   json["iterations"] = *last;
   json["attempts"] = attempts->size();
   if (!attempts->empty()) {
-    json["started"] = absl::FormatTime(absl::RFC3339_sec, attempts->front().started,
-                                       absl::UTCTimeZone());
+    json["started"] =
+        absl::FormatTime(absl::RFC3339_sec, attempts->front().started, absl::UTCTimeZone());
     const std::string& end = attempts->back().end_reason;
     json["state"] = end.empty() ? "running or killed" : end;
   }
@@ -92,9 +92,9 @@ int List(const RunsFlags& flags, const Globals& globals) {
                 << Sanitise(row["error"].get<std::string>()) << "\n";
       continue;
     }
-    std::cout << absl::StrFormat("%-28s %5d iterations  %-18s %s\n",
-                                 row["path"].get<std::string>(), row["iterations"].get<int64_t>(),
-                                 row.value("state", ""), Accuracy(row));
+    std::cout << absl::StrFormat("%-28s %5d iterations  %-18s %s\n", row["path"].get<std::string>(),
+                                 row["iterations"].get<int64_t>(), row.value("state", ""),
+                                 Accuracy(row));
   }
   return kDone;
 }
@@ -113,9 +113,8 @@ int Show(const RunsFlags& flags, const Globals& globals) {
   }
   for (const auto& [key, value] : run->items()) {
     if (key == "summary") continue;
-    std::cout << absl::StrFormat("%-12s %s\n", key,
-                                 Sanitise(value.is_string() ? value.get<std::string>()
-                                                            : value.dump()));
+    std::cout << absl::StrFormat(
+        "%-12s %s\n", key, Sanitise(value.is_string() ? value.get<std::string>() : value.dump()));
   }
   if (!Accuracy(*run).empty()) {
     std::cout << absl::StrFormat("%-12s %s\n", "accuracy", Accuracy(*run));

@@ -91,7 +91,8 @@ Action SetUpScore(CLI::App& app, const Globals& globals) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.footer(
-      "Rows out: {\"id\",\"token_ids\",\"logprobs\",\"argmax\"}; index t is about token t given those\n"
+      "Rows out: {\"id\",\"token_ids\",\"logprobs\",\"argmax\"}; index t is about token t given "
+      "those\n"
       "before it, the first is null; natural log; numbers read back to the same float.");
   return [flags, &globals] { return Score(*flags, globals); };
 }

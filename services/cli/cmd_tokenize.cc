@@ -57,9 +57,9 @@ int Tokenize(const TokenizeFlags& flags, const Globals& globals) {
                  : flags.decode     ? DecodeRow(row, **tokenizer)
                                     : EncodeRow(row, **tokenizer);
       failed |= !out.ok();
-      WriteRow(out.ok() ? *out
-                        : Json{{"id", IdOf(row.value)},
-                               {"error", std::string(out.status().message())}});
+      WriteRow(out.ok()
+                   ? *out
+                   : Json{{"id", IdOf(row.value)}, {"error", std::string(out.status().message())}});
     }
     return absl::OkStatus();
   });

@@ -129,8 +129,8 @@ void PrintEvaluation(const char* name, const EvaluationSummary& summary) {
       "  %-7s accuracy %5.1f %%  [%.1f, %.1f] of %d held-out tasks   median length %.0f tokens   "
       "WAITs %.2f\n",
       name, 100 * row.value("accuracy", 0.0), 100 * row.value("ci_low", 0.0),
-      100 * row.value("ci_high", 0.0), row.value("n", int64_t{0}),
-      summary.median_completion_tokens, summary.waits_per_completion);
+      100 * row.value("ci_high", 0.0), row.value("n", int64_t{0}), summary.median_completion_tokens,
+      summary.waits_per_completion);
 }
 
 void PrintSummary(const TrainSummary& summary) {
@@ -152,13 +152,14 @@ void PrintSummary(const TrainSummary& summary) {
       "\n  pretraining %.1f s   training %.1f s   evaluation %.1f s   "
       "generator/learner gap %g\n",
       summary.pretrain_s, summary.train_s, summary.eval_s, summary.max_gap);
-  std::cout << "\n  What this shows: RL amplifies rare traces that the base already has. It does not\n"
-               "  invent them: with none in pretraining it finds nothing\n"
-               "  (configs/run/quickstart_no_headroom.textproto).\n"
-            << "\n  run       " << summary.path << "\n  weights   " << summary.weights_hash
-            << "\n\n  hone inspect " << summary.path << " --sort advantage\n  hone eval --model "
-            << summary.path << "/checkpoints/latest --tasks mini_countdown\n  hone train --resume "
-            << summary.path << "\n";
+  std::cout
+      << "\n  What this shows: RL amplifies rare traces that the base already has. It does not\n"
+         "  invent them: with none in pretraining it finds nothing\n"
+         "  (configs/run/quickstart_no_headroom.textproto).\n"
+      << "\n  run       " << summary.path << "\n  weights   " << summary.weights_hash
+      << "\n\n  hone inspect " << summary.path << " --sort advantage\n  hone eval --model "
+      << summary.path << "/checkpoints/latest --tasks mini_countdown\n  hone train --resume "
+      << summary.path << "\n";
 }
 
 int Train(const TrainFlags& flags, const Globals& globals) {

@@ -15,15 +15,17 @@ namespace hone::cli {
 namespace {
 
 double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 // Length of the valid UTF-8 sequence at text[0]; 0 when there is none.
 size_t Utf8Length(absl::string_view text, uint32_t* code) {
   const uint8_t lead = static_cast<uint8_t>(text[0]);
-  size_t length = lead < 0x80 ? 1 : (lead >> 5) == 6 ? 2 : (lead >> 4) == 14 ? 3
-                  : (lead >> 3) == 30 ? 4 : 0;
+  size_t length = lead < 0x80         ? 1
+                  : (lead >> 5) == 6  ? 2
+                  : (lead >> 4) == 14 ? 3
+                  : (lead >> 3) == 30 ? 4
+                                      : 0;
   if (length == 0 || text.size() < length) return 0;
   uint32_t value = length == 1 ? lead : lead & (0x7fu >> length);
   for (size_t i = 1; i < length; ++i) {
@@ -41,8 +43,7 @@ size_t Utf8Length(absl::string_view text, uint32_t* code) {
 
 bool IsDeceptive(uint32_t code) {
   return (code >= 0x80 && code < 0xa0) || (code >= 0x200b && code <= 0x200f) ||
-         (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
-         code == 0xfeff;
+         (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
 }
 
 }  // namespace
@@ -112,7 +113,9 @@ Progress::Progress(std::string label, const Globals& globals)
       quiet_(globals.quiet),
       started_(Now()) {}
 
-Progress::~Progress() { Finish(); }
+Progress::~Progress() {
+  Finish();
+}
 
 void Progress::Update(int64_t done, int64_t total, const std::string& note) {
   if (quiet_) return;

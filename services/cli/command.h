@@ -17,21 +17,21 @@ namespace hone::cli {
 // Exit codes, the same everywhere.
 enum ExitCode : int {
   kDone = 0,
-  kFailed = 1,            // it ran and failed
-  kUsage = 2,             // command line or config
-  kMismatch = 3,          // below a stated threshold, or a difference found
+  kFailed = 1,    // it ran and failed
+  kUsage = 2,     // command line or config
+  kMismatch = 3,  // below a stated threshold, or a difference found
   kNotFound = 4,
   kRemoteUnavailable = 5,
   kDataCorrupt = 6,
-  kMachineLacks = 7,      // the machine lacks something needed
-  kInterrupted = 130,     // state saved
+  kMachineLacks = 7,   // the machine lacks something needed
+  kInterrupted = 130,  // state saved
   kTerminated = 143,
 };
 
 // Options that every command takes.
 struct Globals {
-  bool json = false;      // one document on stdout, errors as {"error":{"kind","message"}}
-  bool quiet = false;     // no progress
+  bool json = false;   // one document on stdout, errors as {"error":{"kind","message"}}
+  bool quiet = false;  // no progress
 };
 
 // The exit code of an error: INVALID_ARGUMENT and FAILED_PRECONDITION 2, NOT_FOUND 4,
@@ -48,7 +48,7 @@ std::string Sanitise(absl::string_view text);
 class Progress {
  public:
   Progress(std::string label, const Globals& globals);
-  ~Progress();                                    // ends the line
+  ~Progress();  // ends the line
   void Update(int64_t done, int64_t total, const std::string& note = "");
   void Finish();
 

@@ -26,8 +26,12 @@ void CatchInterrupts() {
   std::signal(SIGTERM, OnSignal);
 }
 
-const std::atomic<int>* InterruptFlag() { return &g_signal; }
+const std::atomic<int>* InterruptFlag() {
+  return &g_signal;
+}
 
-int InterruptExitCode() { return g_signal.load() == SIGTERM ? kTerminated : kInterrupted; }
+int InterruptExitCode() {
+  return g_signal.load() == SIGTERM ? kTerminated : kInterrupted;
+}
 
 }  // namespace hone::cli

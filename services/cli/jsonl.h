@@ -16,9 +16,9 @@ namespace hone::cli {
 using Json = nlohmann::ordered_json;
 
 struct JsonlRow {
-  int64_t line = 0;     // from 1
-  Json value;           // an object; null when `error` is set
-  std::string error;    // why the line is no row
+  int64_t line = 0;   // from 1
+  Json value;         // an object; null when `error` is set
+  std::string error;  // why the line is no row
 };
 
 // Rows of a file ("-": standard input) in batches of at most `batch`. Blank lines are skipped.

@@ -10,7 +10,9 @@
 
 namespace hone::cli {
 
-int ThreadsOrCores(int threads) { return threads > 0 ? threads : Cores(); }
+int ThreadsOrCores(int threads) {
+  return threads > 0 ? threads : Cores();
+}
 
 void AddPolicyFlags(CLI::App& app, PolicyFlags& flags, bool required) {
   CLI::Option* model =

@@ -15,16 +15,16 @@
 namespace hone::cli {
 
 struct PolicyFlags {
-  std::string model;              // directory: a checkpoint, a base, any Hugging Face layout
+  std::string model;  // directory: a checkpoint, a base, any Hugging Face layout
   std::string backend = "auto";
-  int threads = 0;                // 0: all cores
+  int threads = 0;  // 0: all cores
 };
 
 void AddPolicyFlags(CLI::App& app, PolicyFlags& flags, bool required = true);
 
 struct LoadedPolicy {
   std::unique_ptr<Generator> generator;
-  std::unique_ptr<Tokenizer> tokenizer;   // null when the directory has none
+  std::unique_ptr<Tokenizer> tokenizer;  // null when the directory has none
   PolicyInfo info;
 };
 

@@ -48,9 +48,8 @@ namespace {
 // Sends the pieces and hands every reply to `on_reply` until the call ends. What goes wrong here
 // wins over what the server then says about the cancelled call.
 template <typename Message, typename Reply, typename Add, typename OnReply>
-absl::Status Exchange(grpc::ClientContext* context,
-                      grpc::ClientReaderWriter<Message, Reply>* stream, size_t sequences,
-                      Message first, const Add& add, const OnReply& on_reply) {
+absl::Status Exchange(rpc::ScopedCall& call, grpc::ClientReaderWriter<Message, Reply>* stream,
+                      size_t sequences, Message first, const Add& add, const OnReply& on_reply) {
   bool open = true;
   absl::Status status =
       rpc::WriteInPieces(sequences, std::move(first), add, [&](const Message& piece) {
@@ -61,8 +60,8 @@ absl::Status Exchange(grpc::ClientContext* context,
   if (status.ok() && open) stream->WritesDone();
   Reply reply;
   while (status.ok() && stream->Read(&reply)) status = on_reply(reply);
-  if (!status.ok()) context->TryCancel();
-  const absl::Status finished = rpc::FromGrpc(stream->Finish());
+  if (!status.ok()) call.context()->TryCancel();
+  const absl::Status finished = call.Ended(stream->Finish());
   return status.ok() ? finished : status;
 }
 
@@ -118,7 +117,7 @@ absl::Status RemotePolicy::Generate(absl::Span<const GenerateRequest> requests,
       if (!sink(*std::move(chunk))) status = absl::CancelledError("the caller stopped it");
     }
     if (!status.ok()) call.context()->TryCancel();
-    const absl::Status finished = rpc::FromGrpc(reader->Finish());
+    const absl::Status finished = call.Ended(reader->Finish());
     return status.ok() ? finished : status;
   };
   return rpc::WithRetries(state_->options.retry, state_->calls, attempt,
@@ -153,7 +152,7 @@ absl::StatusOr<ScoreResult> RemotePolicy::Score(const ScoreRequest& request) {
       }
       return absl::OkStatus();
     };
-    return Exchange(call.context(), stream.get(), request.sequences.size(), std::move(first), add,
+    return Exchange(call, stream.get(), request.sequences.size(), std::move(first), add,
                     on_reply);
   });
   if (!status.ok()) return status;
@@ -168,7 +167,7 @@ absl::StatusOr<PolicyInfo> RemotePolicy::Info() {
   v1::InfoResponse response;
   const absl::Status status = state_->Retry([&] {
     rpc::ScopedCall call(state_->calls, state_->options.info_timeout);
-    return rpc::FromGrpc(state_->stub->Info(call.context(), v1::InfoRequest(), &response));
+    return call.Ended(state_->stub->Info(call.context(), v1::InfoRequest(), &response));
   });
   if (!status.ok()) return status;
   auto info = convert::FromProto(response);
@@ -218,7 +217,7 @@ absl::StatusOr<ForwardBackwardResult> RemotePolicy::ForwardBackward(
       const absl::Status good = TakePass(reply, request, &result);
       return good.ok() ? good : rpc::Nonsense(state_->peer, good);
     };
-    return Exchange(call.context(), stream.get(), request.sequences.size(), std::move(first), add,
+    return Exchange(call, stream.get(), request.sequences.size(), std::move(first), add,
                     on_reply);
   });
   if (!status.ok()) return status;
@@ -240,7 +239,7 @@ absl::StatusOr<OptimStepResult> RemotePolicy::OptimStep(const OptimStepRequest& 
   v1::OptimStepResponse response;
   const absl::Status status = state_->Retry([&] {
     rpc::ScopedCall call(state_->calls, state_->options.call_timeout);
-    return rpc::FromGrpc(state_->stub->OptimStep(call.context(), message, &response));
+    return call.Ended(state_->stub->OptimStep(call.context(), message, &response));
   });
   if (!status.ok()) return status;
   auto result = convert::FromProto(response);
@@ -274,7 +273,7 @@ absl::StatusOr<UpdateResult> RemotePolicy::Update(const ForwardBackwardRequest& 
       stepped = true;
       return absl::OkStatus();
     };
-    return Exchange(call.context(), stream.get(), pass.sequences.size(), std::move(first), add,
+    return Exchange(call, stream.get(), pass.sequences.size(), std::move(first), add,
                     on_reply);
   });
   if (!status.ok()) return status;
@@ -289,7 +288,7 @@ absl::Status RemotePolicy::ResetGradients() {
   const absl::Status status = state_->Retry([&] {
     rpc::ScopedCall call(state_->calls, state_->options.call_timeout);
     v1::ResetGradientsResponse response;
-    return rpc::FromGrpc(
+    return call.Ended(
         state_->stub->ResetGradients(call.context(), v1::ResetGradientsRequest(), &response));
   });
   if (status.ok()) state_->RememberInstance("");
@@ -300,7 +299,7 @@ absl::Status RemotePolicy::ResetReference() {
   return state_->Retry([&] {
     rpc::ScopedCall call(state_->calls, state_->options.call_timeout);
     v1::ResetReferenceResponse response;
-    return rpc::FromGrpc(
+    return call.Ended(
         state_->stub->ResetReference(call.context(), v1::ResetReferenceRequest(), &response));
   });
 }
@@ -333,7 +332,7 @@ absl::Status RemotePolicy::SaveState(const std::string& directory) {
       if (absl::IsInvalidArgument(status)) status = rpc::Nonsense(state_->peer, status);
     }
     if (!status.ok()) call.context()->TryCancel();
-    const absl::Status finished = rpc::FromGrpc(reader->Finish());
+    const absl::Status finished = call.Ended(reader->Finish());
     if (!status.ok() || !finished.ok()) return status.ok() ? finished : status;
     return whole ? absl::OkStatus() : absl::DataLossError("the state ended in the middle");
   });
@@ -367,7 +366,7 @@ absl::Status RemotePolicy::LoadState(const std::string& directory, bool weights_
     } else {
       call.context()->TryCancel();
     }
-    const absl::Status finished = rpc::FromGrpc(writer->Finish());
+    const absl::Status finished = call.Ended(writer->Finish());
     return status.ok() ? finished : status;
   });
 }

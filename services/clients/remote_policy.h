@@ -22,8 +22,8 @@
 namespace hone {
 
 struct RemotePolicyOptions {
-  absl::Duration call_timeout = absl::Hours(1);      // of one attempt; DEADLINE_EXCEEDED
-  absl::Duration info_timeout = absl::Seconds(10);   // of Info
+  absl::Duration call_timeout = absl::Hours(1);     // of one attempt; DEADLINE_EXCEEDED
+  absl::Duration info_timeout = absl::Seconds(10);  // of Info
   // Beyond the requests' own deadlines, for their `cancelled` answers to arrive.
   absl::Duration generate_grace = absl::Seconds(30);
   rpc::RetryOptions retry;
@@ -38,8 +38,7 @@ class RemotePolicy : public Generator, public Learner {
                                                                RemotePolicyOptions options = {});
   ~RemotePolicy() override;
 
-  absl::Status Generate(absl::Span<const GenerateRequest> requests,
-                        const ChunkSink& sink) override;
+  absl::Status Generate(absl::Span<const GenerateRequest> requests, const ChunkSink& sink) override;
   absl::StatusOr<ScoreResult> Score(const ScoreRequest& request) override;
   absl::StatusOr<PolicyInfo> Info() override;
   absl::StatusOr<ForwardBackwardResult> ForwardBackward(

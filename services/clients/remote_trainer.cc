@@ -46,7 +46,7 @@ absl::StatusOr<Registration> RemoteTrainer::Register(const std::string& descript
   v1::RegisterResponse response;
   rpc::ScopedCall call(state_->calls, kShort);
   const absl::Status status =
-      rpc::FromGrpc(state_->stub->Register(call.context(), request, &response));
+      call.Ended(state_->stub->Register(call.context(), request, &response));
   if (!status.ok()) return status;
   Registration registration;
   registration.finished = response.finished();
@@ -82,7 +82,7 @@ absl::StatusOr<LeasedJobs> RemoteTrainer::LeaseJobs(const std::string& worker, i
     }
   }
   if (!bad.ok()) call.context()->TryCancel();
-  const absl::Status status = rpc::FromGrpc(reader->Finish());
+  const absl::Status status = call.Ended(reader->Finish());
   if (!bad.ok()) return bad;
   // Jobs that arrived before the call broke run out as leases; they are not worked on twice.
   if (!status.ok()) return status;
@@ -95,7 +95,7 @@ absl::StatusOr<bool> RemoteTrainer::Heartbeat(const std::string& worker) {
   v1::HeartbeatResponse response;
   rpc::ScopedCall call(state_->calls, kShort);
   const absl::Status status =
-      rpc::FromGrpc(state_->stub->Heartbeat(call.context(), request, &response));
+      call.Ended(state_->stub->Heartbeat(call.context(), request, &response));
   if (!status.ok()) return status;
   return response.finished();
 }
@@ -139,7 +139,7 @@ absl::Status RemoteTrainer::Submit(const std::string& worker, uint64_t lease,
   } else {
     call.context()->TryCancel();
   }
-  const absl::Status finished = rpc::FromGrpc(writer->Finish());
+  const absl::Status finished = call.Ended(writer->Finish());
   return status.ok() ? finished : status;
 }
 
@@ -152,7 +152,7 @@ absl::Status RemoteTrainer::Fail(const std::string& worker, uint64_t lease,
   request.set_reason(std::string(why.message()).substr(0, 16384));
   v1::FailResponse response;
   rpc::ScopedCall call(state_->calls, kShort);
-  return rpc::FromGrpc(state_->stub->Fail(call.context(), request, &response));
+  return call.Ended(state_->stub->Fail(call.context(), request, &response));
 }
 
 absl::Status RemoteTrainer::Deregister(const std::string& worker) {
@@ -161,14 +161,14 @@ absl::Status RemoteTrainer::Deregister(const std::string& worker) {
   v1::DeregisterResponse response;
   rpc::CallSet goodbye;
   rpc::ScopedCall call(goodbye, kGoodbye);
-  return rpc::FromGrpc(state_->stub->Deregister(call.context(), request, &response));
+  return call.Ended(state_->stub->Deregister(call.context(), request, &response));
 }
 
 absl::StatusOr<TrainerStatus> RemoteTrainer::GetStatus() {
   v1::StatusResponse response;
   rpc::ScopedCall call(state_->calls, kShort);
   const absl::Status status =
-      rpc::FromGrpc(state_->stub->Status(call.context(), v1::StatusRequest(), &response));
+      call.Ended(state_->stub->Status(call.context(), v1::StatusRequest(), &response));
   if (!status.ok()) return status;
   TrainerStatus out;
   out.run_id = response.run_id();

@@ -18,14 +18,14 @@
 namespace hone {
 
 struct Registration {
-  bool finished = false;       // the run is over; the rest is empty
+  bool finished = false;  // the run is over; the rest is empty
   std::string worker;
   WorkerSetup setup;
 };
 
 struct LeasedJobs {
   bool finished = false;
-  std::vector<Lease> leases;   // empty: none yet
+  std::vector<Lease> leases;  // empty: none yet
 };
 
 struct TrainerStatus {

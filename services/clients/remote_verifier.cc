@@ -37,7 +37,7 @@ struct RemoteVerifier::State {
     v1::VerifyResponse response;
     const absl::Status status = rpc::WithRetries(options.retry, calls, [&] {
       rpc::ScopedCall call(calls, std::min(left + options.grace, options.call_timeout));
-      return rpc::FromGrpc(stub->Verify(call.context(), request, &response));
+      return call.Ended(stub->Verify(call.context(), request, &response));
     });
     if (!status.ok()) return status;
     if (response.judgements_size() != static_cast<int>(questions.size())) {
@@ -85,7 +85,7 @@ absl::StatusOr<std::unique_ptr<RemoteVerifier>> RemoteVerifier::Connect(
   v1::DescribeResponse response;
   const absl::Status status = rpc::WithRetries(options.retry, state->calls, [&] {
     rpc::ScopedCall call(state->calls, absl::Seconds(10));
-    return rpc::FromGrpc(state->stub->Describe(call.context(), request, &response));
+    return call.Ended(state->stub->Describe(call.context(), request, &response));
   });
   if (!status.ok()) return status;
   auto info = convert::FromProto(response.info());
@@ -135,7 +135,7 @@ absl::StatusOr<std::vector<VerifierInfo>> ListRemoteVerifiers(const std::string&
   v1::ListResponse response;
   const absl::Status status = rpc::WithRetries({}, calls, [&] {
     rpc::ScopedCall call(calls, absl::Seconds(10));
-    return rpc::FromGrpc(stub->List(call.context(), v1::ListRequest(), &response));
+    return call.Ended(stub->List(call.context(), v1::ListRequest(), &response));
   });
   if (!status.ok()) return status;
   std::vector<VerifierInfo> verifiers;

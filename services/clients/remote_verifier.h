@@ -16,8 +16,8 @@
 namespace hone {
 
 struct RemoteVerifierOptions {
-  absl::Duration call_timeout = absl::Minutes(10);   // of one attempt without question deadlines
-  absl::Duration grace = absl::Seconds(5);           // beyond the questions' own deadlines
+  absl::Duration call_timeout = absl::Minutes(10);  // of one attempt without question deadlines
+  absl::Duration grace = absl::Seconds(5);          // beyond the questions' own deadlines
   rpc::RetryOptions retry = {2, absl::Milliseconds(100), absl::Seconds(1)};
 };
 

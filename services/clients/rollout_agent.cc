@@ -36,8 +36,8 @@ class AgentWorker;
 // What all workers of an agent share.
 struct AgentShared {
   RolloutAgentOptions options;
-  rpc::CallSet stop;             // cancelled: leave
-  std::mutex mutex;              // guards the log, counts and workers
+  rpc::CallSet stop;  // cancelled: leave
+  std::mutex mutex;   // guards the log, counts and workers
   RolloutAgentCounts counts;
   std::vector<AgentWorker*> workers;
 
@@ -63,8 +63,8 @@ class AgentWorker {
     while (!shared_.stop.cancelled()) {
       Registration registration;
       absl::Status status = Patiently([&]() -> absl::Status {
-        auto registered = trainer_->Register(
-            absl::StrCat(shared_.options.description, "/", index_));
+        auto registered =
+            trainer_->Register(absl::StrCat(shared_.options.description, "/", index_));
         if (registered.ok()) registration = *std::move(registered);
         return registered.status();
       });
@@ -93,7 +93,7 @@ class AgentWorker {
     std::unique_ptr<Tokenizer> tokenizer;
     std::shared_ptr<RemotePolicy> policy;
     VerifierPool verifiers;
-    rpc::CallSet over;           // cancelled when the session ends
+    rpc::CallSet over;  // cancelled when the session ends
   };
 
   // Calls until the trainer answers; UNAVAILABLE when it was silent for too long.
@@ -108,10 +108,9 @@ class AgentWorker {
       }
       const absl::Duration silent = absl::Now() - last_word_.load();
       if (silent > shared_.options.patience) {
-        return absl::UnavailableError(absl::StrCat("the trainer at ", shared_.options.trainer,
-                                                   " has not answered for ",
-                                                   absl::FormatDuration(silent), ": ",
-                                                   status.message()));
+        return absl::UnavailableError(
+            absl::StrCat("the trainer at ", shared_.options.trainer, " has not answered for ",
+                         absl::FormatDuration(silent), ": ", status.message()));
       }
       shared_.stop.Sleep(pause);
       pause = std::min(pause * 2, absl::Seconds(2));
@@ -120,8 +119,8 @@ class AgentWorker {
 
   absl::Status AddVerifier(const VerifierSetup& wanted, VerifierPool* pool) {
     if (!shared_.options.verifier.empty()) {
-      auto remote = RemoteVerifier::Connect(shared_.options.verifier, wanted.verifier,
-                                            wanted.options);
+      auto remote =
+          RemoteVerifier::Connect(shared_.options.verifier, wanted.verifier, wanted.options);
       if (!remote.ok()) return remote.status();
       pool->Add(wanted.name, *std::move(remote));
       return absl::OkStatus();
@@ -275,7 +274,7 @@ class AgentWorker {
   std::atomic<absl::Time> last_word_;
   std::atomic<bool> lost_{false};
   std::mutex work_mutex_;
-  std::shared_ptr<RemotePolicy> policy_;   // of the session
+  std::shared_ptr<RemotePolicy> policy_;  // of the session
 };
 
 RolloutAgent::RolloutAgent(RolloutAgentOptions options) : state_(std::make_unique<State>()) {

@@ -17,13 +17,13 @@
 namespace hone {
 
 struct RolloutAgentOptions {
-  std::string trainer;          // address
-  std::string policy;           // address; empty: as the trainer says, which is its own by default
-  std::string verifier;         // address of a service that has all verifiers; empty: made here
-  int32_t workers = 1;          // registrations, 1 to 256
-  int32_t threads = 1;          // completions that one worker verifies at once, 1 to 256
-  absl::Duration patience = absl::Seconds(60);   // without a word from the trainer
-  std::string description;      // host and pid, for the operator
+  std::string trainer;   // address
+  std::string policy;    // address; empty: as the trainer says, which is its own by default
+  std::string verifier;  // address of a service that has all verifiers; empty: made here
+  int32_t workers = 1;   // registrations, 1 to 256
+  int32_t threads = 1;   // completions that one worker verifies at once, 1 to 256
+  absl::Duration patience = absl::Seconds(60);  // without a word from the trainer
+  std::string description;                      // host and pid, for the operator
   // One line about what happened; called from any thread, one at a time. May be empty.
   std::function<void(const std::string&)> log;
 };
@@ -46,7 +46,7 @@ class RolloutAgent {
   RolloutAgentCounts counts() const;
 
  private:
-  struct State;   // an AgentShared
+  struct State;  // an AgentShared
   std::unique_ptr<State> state_;
 };
 

@@ -14,7 +14,9 @@ namespace {
 
 using Floats = google::protobuf::RepeatedField<float>;
 
-void Assign(const std::vector<float>& from, Floats* to) { to->Assign(from.begin(), from.end()); }
+void Assign(const std::vector<float>& from, Floats* to) {
+  to->Assign(from.begin(), from.end());
+}
 
 void TakeArray(absl::string_view field, const Floats& from, int64_t tokens, Checker& check,
                std::vector<float>* to) {
@@ -45,11 +47,9 @@ absl::StatusOr<TrainSequence> FromProto(const v1::TrainSequence& from) {
   check.Tokens("tokens", from.tokens());
   TakeArray("loss_mask", from.loss_mask(), tokens, check, &to.loss_mask);
   TakeArray("advantages", from.advantages(), tokens, check, &to.advantages);
-  TakeArray("behaviour_logprobs", from.behaviour_logprobs(), tokens, check,
-            &to.behaviour_logprobs);
+  TakeArray("behaviour_logprobs", from.behaviour_logprobs(), tokens, check, &to.behaviour_logprobs);
   TakeArray("proximal_logprobs", from.proximal_logprobs(), tokens, check, &to.proximal_logprobs);
-  TakeArray("reference_logprobs", from.reference_logprobs(), tokens, check,
-            &to.reference_logprobs);
+  TakeArray("reference_logprobs", from.reference_logprobs(), tokens, check, &to.reference_logprobs);
   TakeArray("d_logprobs", from.d_logprobs(), tokens, check, &to.d_logprobs);
   check.Finite("weight", from.weight());
   if (from.has_routes()) check.Take("routes", FromProto(from.routes()), &to.routes);
@@ -112,8 +112,7 @@ void MetricsToProto(const ForwardBackwardResult& from, v1::ForwardBackwardRespon
   to->mutable_metrics()->insert(from.metrics.begin(), from.metrics.end());
 }
 
-absl::Status MetricsFromProto(const v1::ForwardBackwardResponse& from,
-                              ForwardBackwardResult* to) {
+absl::Status MetricsFromProto(const v1::ForwardBackwardResponse& from, ForwardBackwardResult* to) {
   Checker check;
   check.Range("metrics", from.metrics_size(), 0, kMaxMapEntries);
   if (check.ok()) to->metrics.insert(from.metrics().begin(), from.metrics().end());
@@ -170,9 +169,9 @@ absl::StatusOr<OptimStepRequest> FromProto(const v1::OptimStepRequest& from) {
   OptimStepRequest to;
   to.expected_version = from.expected_version();
   to.update_id = from.update_id();
-  to.adamw = {from.adamw().learning_rate(), from.adamw().beta1(),        from.adamw().beta2(),
-              from.adamw().epsilon(),       from.adamw().weight_decay(),
-              from.adamw().max_grad_norm()};
+  to.adamw = {from.adamw().learning_rate(), from.adamw().beta1(),
+              from.adamw().beta2(),         from.adamw().epsilon(),
+              from.adamw().weight_decay(),  from.adamw().max_grad_norm()};
   return to;
 }
 

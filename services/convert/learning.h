@@ -30,8 +30,7 @@ void SettingsToProto(const ForwardBackwardRequest& from, v1::ForwardBackwardRequ
 absl::StatusOr<ForwardBackwardRequest> SettingsFromProto(const v1::ForwardBackwardRequest& from);
 
 void MetricsToProto(const ForwardBackwardResult& from, v1::ForwardBackwardResponse* to);
-absl::Status MetricsFromProto(const v1::ForwardBackwardResponse& from,
-                              ForwardBackwardResult* to);
+absl::Status MetricsFromProto(const v1::ForwardBackwardResponse& from, ForwardBackwardResult* to);
 void SequenceToProto(const ForwardBackwardResult& from, size_t i,
                      v1::ForwardBackwardResponse_Sequence* to);
 // Checks lengths against the number of tokens sent. Numbers may be NaN: a run that diverges must

@@ -35,8 +35,7 @@ absl::StatusOr<ScoreRequest> SettingsFromProto(const v1::ScoreRequest& from);
 // Sequence i, with its route override where there is one.
 void SequenceToProto(const ScoreRequest& from, size_t i, v1::TokenSequence* to);
 // Appends to `to`, which has its settings. override_routes: the sequence must have routes.
-absl::Status AppendFromProto(const v1::TokenSequence& from, bool override_routes,
-                             ScoreRequest* to);
+absl::Status AppendFromProto(const v1::TokenSequence& from, bool override_routes, ScoreRequest* to);
 
 void SequenceToProto(const ScoreResult& from, size_t i, v1::ScoreResponse_Sequence* to);
 // Checks against the number of tokens asked; NaN only at index 0.

@@ -130,7 +130,8 @@ void CompleteRewards(v1::RunConfig& config) {
     HONE_DEFAULT(&part, weight, 1.0);
     if (!part.gate().empty()) HONE_DEFAULT(&part, gate_min, 1.0);
     if (part.name() == "format" && part.rule().empty()) {
-      part.set_rule(PrefillsThink(config.tasks().prompt_template()) ? "strict_prefilled" : "strict");
+      part.set_rule(PrefillsThink(config.tasks().prompt_template()) ? "strict_prefilled"
+                                                                    : "strict");
     }
     if (part.name() == "overlong") {
       HONE_DEFAULT(&part, max_tokens, config.rollout().max_tokens());

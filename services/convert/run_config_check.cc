@@ -88,8 +88,8 @@ void CheckPolicy(Checker& check, const v1::RunConfig& config) {
   check.OneOf("policy.dtype", policy.dtype(), {"float32", "bfloat16"});
   check.InRange("policy.gradient_slots", policy.gradient_slots(), 1, 256);
   if ((policy.gradient_slots() & (policy.gradient_slots() - 1)) != 0) {
-    check.Fail(absl::StrCat("policy.gradient_slots: ", policy.gradient_slots(),
-                            " is not a power of two"));
+    check.Fail(
+        absl::StrCat("policy.gradient_slots: ", policy.gradient_slots(), " is not a power of two"));
   }
   check.InRange("policy.max_rows_per_pass", policy.max_rows_per_pass(), 16, 1 << 20);
   check.InRange("policy.decode_batch", policy.decode_batch(), 1, 4096);
@@ -171,9 +171,9 @@ void CheckLearner(Checker& check, const v1::LearnerConfig& learner) {
   check.InRange("learner.iterations", static_cast<double>(learner.iterations()), 1, 1e9);
   check.OneOf("learner.advantage", learner.advantage(), {"grpo", "drgrpo", "rloo", "opo"});
   check.OneOf("learner.loss", learner.loss(), {"ppo_clip", "cispo", "reinforce"});
-  check.OneOf("learner.aggregation", learner.aggregation(),
-              {"token_mean", "seq_mean_token_mean", "seq_mean_token_sum",
-               "seq_mean_token_sum_norm"});
+  check.OneOf(
+      "learner.aggregation", learner.aggregation(),
+      {"token_mean", "seq_mean_token_mean", "seq_mean_token_sum", "seq_mean_token_sum_norm"});
   check.OneOf("learner.ratio", learner.ratio(), {"token", "sequence"});
   check.OneOf("learner.kl", learner.kl(), {"none", "k1", "k2", "k3"});
   check.InRange("learner.clip_low", learner.clip_low(), 0, 1);

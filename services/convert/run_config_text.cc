@@ -60,8 +60,7 @@ std::string Suggest(const Descriptor& message, absl::string_view unknown) {
 
 // Finds a message of the schema by its full name.
 const Descriptor* FindMessage(absl::string_view full_name) {
-  return v1::RunConfig::descriptor()->file()->pool()->FindMessageTypeByName(
-      std::string(full_name));
+  return v1::RunConfig::descriptor()->file()->pool()->FindMessageTypeByName(std::string(full_name));
 }
 
 // protobuf says: Message type "hone.v1.LearnerConfig" has no field named "clip_epsilom".
@@ -106,8 +105,7 @@ absl::StatusOr<Step> ParseStep(absl::string_view text) {
   if (text.back() != ']' ||
       !absl::SimpleAtoi(text.substr(bracket + 1, text.size() - bracket - 2), &step.index) ||
       step.index < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", text, "\" is not NAME or NAME[INDEX]"));
+    return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is not NAME or NAME[INDEX]"));
   }
   return step;
 }
@@ -124,9 +122,9 @@ absl::StatusOr<Message*> Descend(Message* message, const FieldDescriptor* field,
   }
   const int size = reflection->FieldSize(*message, field);
   if (index < 0 || index > size) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--set ", setting, ": ", field->name(), " is a list of ", size,
-                     "; say ", field->name(), "[0] to ", field->name(), "[", size, "]"));
+    return absl::InvalidArgumentError(absl::StrCat("--set ", setting, ": ", field->name(),
+                                                   " is a list of ", size, "; say ", field->name(),
+                                                   "[0] to ", field->name(), "[", size, "]"));
   }
   if (index == size) return reflection->AddMessage(message, field);
   return reflection->MutableRepeatedMessage(message, field, index);
@@ -170,8 +168,7 @@ absl::Status SetScalar(Message* message, const FieldDescriptor* field, const std
 absl::StatusOr<v1::RunConfig> ParseRunConfig(absl::string_view text, const std::string& where) {
   if (text.size() > kConfigLimitBytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat(where, ": ", text.size(), " bytes; a config has at most ",
-                     kConfigLimitBytes));
+        absl::StrCat(where, ": ", text.size(), " bytes; a config has at most ", kConfigLimitBytes));
   }
   v1::RunConfig config;
   ErrorCollector errors(where);
@@ -199,15 +196,14 @@ absl::Status ApplySetting(const std::string& setting, v1::RunConfig& config) {
     if (!step.ok()) return step.status();
     const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(step->name);
     if (field == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--set ", setting, ": no field named \"", step->name, "\" in ",
-                       message->GetDescriptor()->name(),
-                       Suggest(*message->GetDescriptor(), step->name)));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--set ", setting, ": no field named \"", step->name, "\" in ",
+          message->GetDescriptor()->name(), Suggest(*message->GetDescriptor(), step->name)));
     }
     if (field->is_map()) {
       if (i + 2 != path.size()) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "--set ", setting, ": ", field->name(), " is a map: say ", field->name(), ".KEY"));
+        return absl::InvalidArgumentError(absl::StrCat("--set ", setting, ": ", field->name(),
+                                                       " is a map: say ", field->name(), ".KEY"));
       }
       return SetMapEntry(message, field, path[i + 1], value);
     }

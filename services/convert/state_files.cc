@@ -62,9 +62,11 @@ absl::StatusOr<std::vector<std::string>> ListFiles(const std::string& directory)
           absl::StrCat(directory, "/", name, " is not a regular file and cannot be sent"));
     }
     if (!IsPlainName(name)) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          directory, "/", name, " cannot be sent: names are of letters, digits, '.', '_', '-', at "
-          "most ", kMaxDepth, " deep"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(directory, "/", name,
+                       " cannot be sent: names are of letters, digits, '.', '_', '-', at "
+                       "most ",
+                       kMaxDepth, " deep"));
     }
     names.push_back(name);
     if (names.size() > static_cast<size_t>(kMaxStateFiles)) {
@@ -93,8 +95,7 @@ class File {
 };
 
 absl::Status ReadOne(const std::string& directory, const std::string& name,
-                     const std::function<bool(const v1::FileChunk&)>& on_chunk,
-                     v1::StateEnd* end) {
+                     const std::function<bool(const v1::FileChunk&)>& on_chunk, v1::StateEnd* end) {
   const std::string path = absl::StrCat(directory, "/", name);
   File file(path, O_RDONLY);
   if (file.fd() < 0) return FileError("open", path);
@@ -110,8 +111,8 @@ absl::Status ReadOne(const std::string& directory, const std::string& name,
     std::string* data = chunk.mutable_data();
     data->resize(static_cast<size_t>(want));
     for (int64_t got = 0; got < want;) {
-      const ssize_t n = pread(file.fd(), data->data() + got, static_cast<size_t>(want - got),
-                              offset + got);
+      const ssize_t n =
+          pread(file.fd(), data->data() + got, static_cast<size_t>(want - got), offset + got);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return FileError("read", path);
       if (n == 0) return absl::DataLossError(absl::StrCat(path, " shrank while it was read"));
@@ -144,8 +145,8 @@ absl::Status ReadStateFiles(const std::string& directory,
 struct StateFilesWriter::State {
   std::string directory;
   int64_t max_bytes = 0;
-  std::vector<std::string> written;   // paths, files only
-  std::string current;                // name of the open file; empty: none
+  std::vector<std::string> written;  // paths, files only
+  std::string current;               // name of the open file; empty: none
   std::unique_ptr<File> file;
   int64_t offset = 0;
   int64_t total = 0;
@@ -207,13 +208,12 @@ struct StateFilesWriter::State {
     if (!current.empty() && chunk.total_bytes() != total) return bad("its size changes");
     if (chunk.total_bytes() < expected + bytes) return bad("more bytes than declared");
     if (all_bytes + chunk.total_bytes() - expected > max_bytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the state is over ", max_bytes, " bytes"));
+      return absl::ResourceExhaustedError(absl::StrCat("the state is over ", max_bytes, " bytes"));
     }
     if (Crc32c(chunk.data().data(), chunk.data().size()) != chunk.crc32c()) {
-      return absl::DataLossError(
-          absl::StrCat("file '", chunk.name(), "' at byte ", chunk.offset_bytes(),
-                       ": the checksum does not hold"));
+      return absl::DataLossError(absl::StrCat("file '", chunk.name(), "' at byte ",
+                                              chunk.offset_bytes(),
+                                              ": the checksum does not hold"));
     }
     return absl::OkStatus();
   }
@@ -256,9 +256,9 @@ absl::Status StateFilesWriter::Finish(const v1::StateEnd& end) {
   }
   if (end.files() != static_cast<int64_t>(state_->written.size()) ||
       end.total_bytes() != state_->all_bytes) {
-    return absl::DataLossError(absl::StrCat(
-        "the state is not whole: ", state_->written.size(), " files of ", end.files(), ", ",
-        state_->all_bytes, " bytes of ", end.total_bytes()));
+    return absl::DataLossError(absl::StrCat("the state is not whole: ", state_->written.size(),
+                                            " files of ", end.files(), ", ", state_->all_bytes,
+                                            " bytes of ", end.total_bytes()));
   }
   state_->finished = true;
   return absl::OkStatus();

@@ -149,8 +149,7 @@ absl::StatusOr<Trajectory> FromProto(const v1::Trajectory& from) {
   const int64_t tokens = from.tokens_size();
   for (int i = 0; i < from.segments_size(); ++i) {
     to.segments.emplace_back();
-    check.Take(At("segments", i), SegmentFromProto(from.segments(i), tokens),
-               &to.segments.back());
+    check.Take(At("segments", i), SegmentFromProto(from.segments(i), tokens), &to.segments.back());
   }
   check.Take("key", FromProto(from.key()), &to.key);
   check.Take("sampling", FromProto(from.sampling()), &to.sampling);

@@ -75,8 +75,7 @@ absl::Status CheckLimits(const Verdict& verdict) {
   check.Bytes("extracted", verdict.extracted, kMaxExtractedBytes);
   check.Bytes("detail", verdict.detail, kMaxDetailBytes);
   check.Name("verifier", verdict.verifier);
-  check.Range("evidence entries", static_cast<int64_t>(verdict.evidence.size()), 0,
-              kMaxMapEntries);
+  check.Range("evidence entries", static_cast<int64_t>(verdict.evidence.size()), 0, kMaxMapEntries);
   check.Range("evidence bytes", EvidenceBytes(verdict.evidence), 0, kMaxEvidenceBytes);
   check.Require(verdict.elapsed_us >= 0, "elapsed_us", "is negative");
   return check.status();

@@ -70,8 +70,7 @@ void ToProto(const WorkerSetup& from, v1::WorkerConfig* to) {
     added->mutable_options()->insert(verifier.options.begin(), verifier.options.end());
   }
   to->set_policy_address(from.policy_address);
-  to->set_heartbeat_interval_ms(
-      static_cast<int32_t>(absl::ToInt64Milliseconds(from.heartbeat)));
+  to->set_heartbeat_interval_ms(static_cast<int32_t>(absl::ToInt64Milliseconds(from.heartbeat)));
   to->set_jobs_per_lease(from.jobs_per_lease);
 }
 
@@ -96,7 +95,8 @@ absl::StatusOr<WorkerSetup> FromProto(const v1::WorkerConfig& from) {
   for (const v1::WorkerConfig::Verifier& verifier : from.verifiers()) {
     check.Name("verifiers.name", verifier.name());
     check.Range("verifiers.options", verifier.options_size(), 0, kMaxMapEntries);
-    to.verifiers.push_back({verifier.name(), verifier.verifier(),
+    to.verifiers.push_back({verifier.name(),
+                            verifier.verifier(),
                             {verifier.options().begin(), verifier.options().end()}});
   }
   check.Name("policy_address", from.policy_address());

@@ -20,17 +20,17 @@ namespace hone {
 
 // A verifier as the worker has to make it: pool.Add(name, MakeVerifier(verifier, options)).
 struct VerifierSetup {
-  std::string name;       // what tasks call it
-  std::string verifier;   // its registry name
+  std::string name;      // what tasks call it
+  std::string verifier;  // its registry name
   VerifierOptions options;
 };
 
 // Everything a worker needs to make the same groups as the trainer's own.
 struct WorkerSetup {
-  RolloutOptions rollout;                 // verify_threads is the worker's own affair
-  std::string tokenizer_json;             // the file's bytes, at most 12 MiB
+  RolloutOptions rollout;      // verify_threads is the worker's own affair
+  std::string tokenizer_json;  // the file's bytes, at most 12 MiB
   std::vector<VerifierSetup> verifiers;
-  std::string policy_address;             // empty: the trainer's own address
+  std::string policy_address;                    // empty: the trainer's own address
   absl::Duration heartbeat = absl::Seconds(10);  // at most a third of the scheduler's lease
   int32_t jobs_per_lease = 4;
 };

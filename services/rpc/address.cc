@@ -65,7 +65,8 @@ absl::StatusOr<Address> ParseAddress(absl::string_view text) {
   address.host = host == "localhost" ? "127.0.0.1" : std::string(host);
   if (address.host.empty()) return Bad(text, "the host is empty");
   if (!IsLoopback(address.host)) {
-    return Bad(text, absl::StrCat("'", host, "' is not a loopback address. Hone speaks plain gRPC "
+    return Bad(text, absl::StrCat("'", host,
+                                  "' is not a loopback address. Hone speaks plain gRPC "
                                   "on this machine only; mTLS for other machines comes later. "
                                   "Until then use 127.0.0.1, a unix socket, or an SSH tunnel"));
   }

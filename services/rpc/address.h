@@ -14,9 +14,9 @@ namespace hone::rpc {
 
 struct Address {
   bool is_unix = false;
-  std::string path;     // of a unix socket, at most 107 bytes
-  std::string host;     // 127.x.y.z or ::1
-  int port = 0;         // 0 (listening only): any free one
+  std::string path;  // of a unix socket, at most 107 bytes
+  std::string host;  // 127.x.y.z or ::1
+  int port = 0;      // 0 (listening only): any free one
 
   // "unix:PATH", "127.0.0.1:PORT" or "[::1]:PORT".
   std::string ToString() const;

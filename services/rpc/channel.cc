@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "services/convert/limits.h"
 #include "services/rpc/address.h"
+#include "services/rpc/status.h"
 
 namespace hone::rpc {
 
@@ -71,6 +72,12 @@ ScopedCall::ScopedCall(CallSet& calls, absl::Duration timeout)
 ScopedCall::~ScopedCall() {
   std::lock_guard<std::mutex> lock(calls_.mutex_);
   calls_.running_.erase(context_.get());
+}
+
+absl::Status ScopedCall::Ended(const grpc::Status& status) const {
+  const absl::Status ended = FromGrpc(status);
+  if (!absl::IsCancelled(ended) || calls_.cancelled()) return ended;
+  return absl::UnavailableError(absl::StrCat("the server broke the call off: ", ended.message()));
 }
 
 absl::Status WithRetries(const RetryOptions& options, CallSet& calls,

@@ -18,6 +18,7 @@
 namespace grpc {
 class Channel;
 class ClientContext;
+class Status;
 }  // namespace grpc
 
 namespace hone::rpc {
@@ -57,6 +58,9 @@ class ScopedCall {
   ScopedCall(CallSet& calls, absl::Duration timeout);
   ~ScopedCall();
   grpc::ClientContext* context() { return context_.get(); }
+  // How the call ended. CANCELLED that is not our set's doing is a server that broke off, as one
+  // that shuts down does: UNAVAILABLE. Who calls context()->TryCancel() knows why better.
+  absl::Status Ended(const grpc::Status& status) const;
 
  private:
   CallSet& calls_;

@@ -18,8 +18,8 @@ template <typename Message>
 absl::Status CheckSize(const Message& message, absl::string_view what) {
   const int64_t bytes = static_cast<int64_t>(message.ByteSizeLong());
   if (bytes <= convert::kMaxMessageBytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      what, " is ", bytes, " bytes on the wire, at most ", convert::kMaxMessageBytes));
+  return absl::ResourceExhaustedError(
+      absl::StrCat(what, " is ", bytes, " bytes on the wire, at most ", convert::kMaxMessageBytes));
 }
 
 // Sends `first` with items 0..count-1 in as many messages as keep near kTargetMessageBytes; later

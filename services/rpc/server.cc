@@ -75,8 +75,12 @@ void Configure(grpc::ServerBuilder& builder, const ServerOptions& options) {
 }  // namespace
 
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Server::~Server() { Shutdown(absl::ZeroDuration()); }
-const std::string& Server::address() const { return state_->text; }
+Server::~Server() {
+  Shutdown(absl::ZeroDuration());
+}
+const std::string& Server::address() const {
+  return state_->text;
+}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
                                                       const std::vector<ServedService>& services) {

@@ -23,8 +23,8 @@ struct ServedService {
 };
 
 struct ServerOptions {
-  std::string listen;                // "unix:PATH" or "HOST:PORT", port 0: any free one
-  int max_threads = 256;             // calls served at once; more are RESOURCE_EXHAUSTED
+  std::string listen;     // "unix:PATH" or "HOST:PORT", port 0: any free one
+  int max_threads = 256;  // calls served at once; more are RESOURCE_EXHAUSTED
 };
 
 // Messages are at most 16 MiB both ways. Thread-safe.

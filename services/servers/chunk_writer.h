@@ -66,10 +66,10 @@ class ChunkWriter {
 
   // One chunk in as many messages as it needs; the last has the stop reason.
   bool Write(GenerateChunk chunk) {
-    const size_t row = static_cast<size_t>(chunk.routes.moe_layers) *
-                       static_cast<size_t>(chunk.routes.slots);
-    const size_t piece = std::max<size_t>(
-        1, static_cast<size_t>(convert::kTargetMessageBytes) / (16 + 3 * row));
+    const size_t row =
+        static_cast<size_t>(chunk.routes.moe_layers) * static_cast<size_t>(chunk.routes.slots);
+    const size_t piece =
+        std::max<size_t>(1, static_cast<size_t>(convert::kTargetMessageBytes) / (16 + 3 * row));
     v1::GenerateResponse message;
     size_t first = 0;
     for (; chunk.tokens.size() - first > piece; first += piece) {

@@ -52,9 +52,9 @@ class PolicyServer::Impl final : public v1::PolicyService::Service {
     return rpc::ToGrpc(GenerateInto(context, *request, writer));
   }
 
-  grpc::Status Score(grpc::ServerContext*,
-                     grpc::ServerReaderWriter<v1::ScoreResponse, v1::ScoreRequest>* stream)
-      override {
+  grpc::Status Score(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::ScoreResponse, v1::ScoreRequest>* stream) override {
     return rpc::ToGrpc(ScoreStream(stream));
   }
 
@@ -81,24 +81,22 @@ class PolicyServer::Impl final : public v1::PolicyService::Service {
     return rpc::ToGrpc(Step(context, *request, response));
   }
 
-  grpc::Status Update(grpc::ServerContext* context,
-                      grpc::ServerReaderWriter<v1::UpdateResponse, v1::UpdateRequest>* stream)
-      override {
+  grpc::Status Update(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::UpdateResponse, v1::UpdateRequest>* stream) override {
     return rpc::ToGrpc(UpdateStream(context, stream));
   }
 
   grpc::Status ResetGradients(grpc::ServerContext* context, const v1::ResetGradientsRequest*,
                               v1::ResetGradientsResponse*) override {
-    return rpc::ToGrpc(WithLearner(context, [](Learner& learner) {
-      return learner.ResetGradients();
-    }));
+    return rpc::ToGrpc(
+        WithLearner(context, [](Learner& learner) { return learner.ResetGradients(); }));
   }
 
   grpc::Status ResetReference(grpc::ServerContext* context, const v1::ResetReferenceRequest*,
                               v1::ResetReferenceResponse*) override {
-    return rpc::ToGrpc(WithLearner(context, [](Learner& learner) {
-      return learner.ResetReference();
-    }));
+    return rpc::ToGrpc(
+        WithLearner(context, [](Learner& learner) { return learner.ResetReference(); }));
   }
 
   grpc::Status SaveState(grpc::ServerContext* context, const v1::SaveStateRequest*,
@@ -151,8 +149,8 @@ class PolicyServer::Impl final : public v1::PolicyService::Service {
     const ServedPolicy policy = Current();
     if (policy.generator == nullptr) return Empty();
     if (request.items_size() > convert::kMaxItemsPerCall) {
-      return absl::InvalidArgumentError(absl::StrCat(request.items_size(), " items, at most ",
-                                                     convert::kMaxItemsPerCall));
+      return absl::InvalidArgumentError(
+          absl::StrCat(request.items_size(), " items, at most ", convert::kMaxItemsPerCall));
     }
     const absl::Time now = absl::Now();
     const absl::Time call_deadline = DeadlineOf(*context);
@@ -229,9 +227,9 @@ class PolicyServer::Impl final : public v1::PolicyService::Service {
   // A caller that broke off in the middle has asked for nothing.
   static absl::Status CheckWhole(int64_t announced, const ForwardBackwardRequest& request) {
     if (announced == static_cast<int64_t>(request.sequences.size())) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("sequences_in_call: ", announced, " were announced and ",
-                     request.sequences.size(), " came"));
+    return absl::InvalidArgumentError(absl::StrCat("sequences_in_call: ", announced,
+                                                   " were announced and ", request.sequences.size(),
+                                                   " came"));
   }
 
   absl::Status ForwardBackwardStream(
@@ -340,19 +338,17 @@ class PolicyServer::Impl final : public v1::PolicyService::Service {
                     grpc::ServerWriter<v1::SaveStateResponse>* writer) {
     auto scratch = convert::ScratchDirectory::Make(options_.scratch_directory);
     if (!scratch.ok()) return scratch.status();
-    const absl::Status saved = WithLearner(context, [&](Learner& learner) {
-      return learner.SaveState((*scratch)->path());
-    });
+    const absl::Status saved = WithLearner(
+        context, [&](Learner& learner) { return learner.SaveState((*scratch)->path()); });
     if (!saved.ok()) return saved;
     v1::SaveStateResponse end;
-    const absl::Status sent = convert::ReadStateFiles(
-        (*scratch)->path(),
-        [&](const v1::FileChunk& chunk) {
-          v1::SaveStateResponse message;
-          *message.mutable_chunk() = chunk;
-          return writer->Write(message);
-        },
-        end.mutable_end());
+    const absl::Status sent = convert::ReadStateFiles((*scratch)->path(),
+                                                      [&](const v1::FileChunk& chunk) {
+                                                        v1::SaveStateResponse message;
+                                                        *message.mutable_chunk() = chunk;
+                                                        return writer->Write(message);
+                                                      },
+                                                      end.mutable_end());
     if (!sent.ok()) return sent;
     return writer->Write(end) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
   }
@@ -415,7 +411,7 @@ class PolicyServer::Impl final : public v1::PolicyService::Service {
   std::shared_mutex policy_mutex_;
   ServedPolicy policy_;
   std::string instance_;
-  std::timed_mutex learner_mutex_;   // guards the learner and the two below
+  std::timed_mutex learner_mutex_;  // guards the learner and the two below
   Remembered<ForwardBackwardResult> passes_;
   Remembered<UpdateResult> updates_;
 };
@@ -423,6 +419,8 @@ class PolicyServer::Impl final : public v1::PolicyService::Service {
 PolicyServer::PolicyServer(ServedPolicy policy, PolicyServerOptions options)
     : impl_(std::make_unique<Impl>(std::move(policy), std::move(options))) {}
 PolicyServer::~PolicyServer() = default;
-rpc::ServedService PolicyServer::service() { return {"hone.v1.PolicyService", impl_.get()}; }
+rpc::ServedService PolicyServer::service() {
+  return {"hone.v1.PolicyService", impl_.get()};
+}
 
 }  // namespace hone

@@ -218,14 +218,18 @@ class TrainerServer::Impl final : public v1::TrainerService::Service {
   std::mutex mutex_;
   std::condition_variable gone_;
   bool finished_ = false;
-  std::set<std::string> workers_;    // registered here, not yet gone
+  std::set<std::string> workers_;  // registered here, not yet gone
 };
 
 TrainerServer::TrainerServer(Scheduler& scheduler, WorkerSetup setup,
                              std::function<RunStatus()> status)
     : impl_(std::make_unique<Impl>(scheduler, std::move(setup), std::move(status))) {}
 TrainerServer::~TrainerServer() = default;
-rpc::ServedService TrainerServer::service() { return {"hone.v1.TrainerService", impl_.get()}; }
-void TrainerServer::Finish(absl::Duration patience) { impl_->Finish(patience); }
+rpc::ServedService TrainerServer::service() {
+  return {"hone.v1.TrainerService", impl_.get()};
+}
+void TrainerServer::Finish(absl::Duration patience) {
+  impl_->Finish(patience);
+}
 
 }  // namespace hone

@@ -28,8 +28,8 @@ constexpr int64_t kMaxReplyBytes = convert::kMaxMessageBytes - 65536;
 absl::Status CheckReply(const absl::StatusOr<std::vector<Verdict>>& verdicts, size_t asked) {
   if (!verdicts.ok()) return verdicts.status();
   if (verdicts->size() == asked) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("the verifier gave ", verdicts->size(),
-                                          " verdicts for ", asked, " questions"));
+  return absl::InternalError(
+      absl::StrCat("the verifier gave ", verdicts->size(), " verdicts for ", asked, " questions"));
 }
 
 }  // namespace
@@ -41,8 +41,8 @@ class VerifierServer::Impl final : public v1::VerifierService::Service {
 
   grpc::Status Describe(grpc::ServerContext*, const v1::DescribeRequest* request,
                         v1::DescribeResponse* response) override {
-    auto verifiers = Find(request->verifier(),
-                          {request->options().begin(), request->options().end()});
+    auto verifiers =
+        Find(request->verifier(), {request->options().begin(), request->options().end()});
     if (!verifiers.ok()) return rpc::ToGrpc(verifiers.status());
     convert::ToProto(verifiers->front()->Describe(), response->mutable_info());
     return grpc::Status::OK;
@@ -93,11 +93,9 @@ class VerifierServer::Impl final : public v1::VerifierService::Service {
                      v1::VerifyResponse* response) {
     if (request.questions_size() > convert::kMaxQuestionsPerCall) {
       return absl::InvalidArgumentError(absl::StrCat("questions: ", request.questions_size(),
-                                                     ", at most ",
-                                                     convert::kMaxQuestionsPerCall));
+                                                     ", at most ", convert::kMaxQuestionsPerCall));
     }
-    auto verifiers = Find(request.verifier(), {request.options().begin(),
-                                               request.options().end()});
+    auto verifiers = Find(request.verifier(), {request.options().begin(), request.options().end()});
     if (!verifiers.ok()) return verifiers.status();
     const auto deadline = context->deadline();
     const absl::Time now = absl::Now();
@@ -109,8 +107,7 @@ class VerifierServer::Impl final : public v1::VerifierService::Service {
                  &questions.back());
       if (!check.ok()) return check.status();
       if (deadline != std::chrono::system_clock::time_point::max()) {
-        questions.back().deadline =
-            std::min(questions.back().deadline, absl::FromChrono(deadline));
+        questions.back().deadline = std::min(questions.back().deadline, absl::FromChrono(deadline));
       }
     }
     absl::StatusOr<std::vector<Verdict>> verdicts = absl::UnavailableError("no verifier");
@@ -151,6 +148,8 @@ class VerifierServer::Impl final : public v1::VerifierService::Service {
 VerifierServer::VerifierServer(const VerifierPool& pool, VerifierFactory factory)
     : impl_(std::make_unique<Impl>(pool, std::move(factory))) {}
 VerifierServer::~VerifierServer() = default;
-rpc::ServedService VerifierServer::service() { return {"hone.v1.VerifierService", impl_.get()}; }
+rpc::ServedService VerifierServer::service() {
+  return {"hone.v1.VerifierService", impl_.get()};
+}
 
 }  // namespace hone

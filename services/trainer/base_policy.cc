@@ -29,11 +29,11 @@ absl::StatusOr<std::vector<WeightedSource>> OpenDocuments(const v1::RunConfig& c
   std::vector<WeightedSource> sources;
   double total = 0;
   for (const v1::DocumentSourceConfig& source : config.pretrain().documents()) {
-    auto opened = source.path().empty()
-                      ? MakeTraceGenerator(source.generator(), config.seed(),
-                                           TaskOptions(source.options().begin(),
-                                                       source.options().end()))
-                      : ReadDocumentFile(ResolveDataPath(source.path()));
+    auto opened =
+        source.path().empty()
+            ? MakeTraceGenerator(source.generator(), config.seed(),
+                                 TaskOptions(source.options().begin(), source.options().end()))
+            : ReadDocumentFile(ResolveDataPath(source.path()));
     if (!opened.ok()) return opened.status();
     total += source.weight();
     sources.push_back({*std::move(opened), total});
@@ -56,9 +56,8 @@ absl::StatusOr<Document> DrawDocument(const std::vector<WeightedSource>& sources
   const DocumentSource& documents = *sources[chosen].documents;
   const int64_t size = documents.size();
   if (size == 0) return absl::InvalidArgumentError("a document source of pretraining is empty");
-  return documents.At(size < 0 ? n
-                               : static_cast<int64_t>(
-                                     random.UniformInt(static_cast<uint64_t>(size))));
+  return documents.At(
+      size < 0 ? n : static_cast<int64_t>(random.UniformInt(static_cast<uint64_t>(size))));
 }
 
 // Tokens of a document; the prompt is read, the completion and its end are learned.
@@ -75,10 +74,9 @@ absl::StatusOr<TrainSequence> Encode(const Document& document, const Tokenizer& 
   sequence.tokens.insert(sequence.tokens.end(), completion->begin(), completion->end());
   if (tokenizer.eos() >= 0) sequence.tokens.push_back(tokenizer.eos());
   if (sequence.tokens.size() > static_cast<size_t>(context)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a pretraining document has ", sequence.tokens.size(),
-                     " tokens and the context holds ", context,
-                     "; raise policy.shape.max_position_embeddings or cut the documents"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a pretraining document has ", sequence.tokens.size(), " tokens and the context holds ",
+        context, "; raise policy.shape.max_position_embeddings or cut the documents"));
   }
   if (learned_from >= sequence.tokens.size()) {
     return absl::InvalidArgumentError("a pretraining document has nothing to learn");
@@ -89,8 +87,7 @@ absl::StatusOr<TrainSequence> Encode(const Document& document, const Tokenizer& 
 }
 
 double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 absl::StatusOr<std::unique_ptr<LocalPolicy>> FreshPolicy(const v1::RunConfig& config, int threads,
@@ -127,8 +124,7 @@ absl::StatusOr<std::string> TokenizerJsonOf(const v1::ModelShape& shape) {
 
 LocalPolicyOptions LocalOptionsOf(const v1::RunConfig& config, int threads) {
   LocalPolicyOptions options;
-  options.dtype =
-      config.policy().dtype() == "bfloat16" ? DType::kBFloat16 : DType::kFloat32;
+  options.dtype = config.policy().dtype() == "bfloat16" ? DType::kBFloat16 : DType::kFloat32;
   options.backend = config.policy().backend();
   options.threads = threads;
   options.gradient_slots = config.policy().gradient_slots();
@@ -174,11 +170,10 @@ absl::Status PretrainInto(const v1::RunConfig& config, const BaseOptions& option
   pretrain.steps = steps;
   pretrain.adamw = AdamWOf(config.pretrain().optimizer(), 0);
   pretrain.schedule = ScheduleOf(config.pretrain().optimizer(), steps);
-  auto result =
-      PretrainBase(**policy, pretrain, batch, [&](const PretrainProgress& progress) {
-        if (options.progress) options.progress(progress.step, steps, progress.loss);
-        return options.stop == nullptr || options.stop->load() == 0;
-      });
+  auto result = PretrainBase(**policy, pretrain, batch, [&](const PretrainProgress& progress) {
+    if (options.progress) options.progress(progress.step, steps, progress.loss);
+    return options.stop == nullptr || options.stop->load() == 0;
+  });
   if (!bad_document.ok()) return bad_document;
   if (!result.ok()) return result.status();
   if (result->stopped) {

@@ -17,8 +17,8 @@ namespace hone {
 
 struct BaseOptions {
   int threads = 1;
-  std::string bases_directory;               // where bases are kept: BASES/KEY
-  const std::atomic<int>* stop = nullptr;    // non-zero: CANCELLED, nothing is kept
+  std::string bases_directory;             // where bases are kept: BASES/KEY
+  const std::atomic<int>* stop = nullptr;  // non-zero: CANCELLED, nothing is kept
   std::function<void(int64_t step, int64_t steps, double loss)> progress;
 };
 

@@ -70,14 +70,14 @@ absl::Status SyncFolder(const std::string& path) {
 absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Create(const std::string& path) {
   std::error_code error;
   if (fs::exists(path + "/config.textproto", error) || fs::exists(path + "/store.sqlite", error)) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        path, " already holds a run; continue it with --resume ", path, ", or choose another --out"));
+    return absl::AlreadyExistsError(absl::StrCat(path,
+                                                 " already holds a run; continue it with --resume ",
+                                                 path, ", or choose another --out"));
   }
   fs::create_directories(path + "/checkpoints", error);
   if (!error) fs::create_directories(path + "/logs", error);
   if (error) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot make ", path, ": ", error.message()));
+    return absl::FailedPreconditionError(absl::StrCat("cannot make ", path, ": ", error.message()));
   }
   auto lock = Lock(path);
   if (!lock.ok()) return lock.status();
@@ -95,7 +95,9 @@ absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Resume(const std::st
   return std::unique_ptr<RunDirectory>(new RunDirectory(path, *lock));
 }
 
-RunDirectory::~RunDirectory() { close(lock_); }
+RunDirectory::~RunDirectory() {
+  close(lock_);
+}
 
 absl::Status RunDirectory::AppendMetrics(int64_t iteration,
                                          const std::map<std::string, double>& metrics) {

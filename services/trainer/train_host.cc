@@ -25,13 +25,12 @@ absl::StatusOr<std::unique_ptr<TrainHost>> TrainHost::Start(const std::string& l
   if (!checked.ok()) return checked;
   auto state = std::make_unique<State>();
   // Workers sample and score; learning stays the trainer's own.
-  state->policy = std::make_unique<PolicyServer>(BorrowPolicy(generator, nullptr),
-                                                 PolicyServerOptions());
+  state->policy =
+      std::make_unique<PolicyServer>(BorrowPolicy(generator, nullptr), PolicyServerOptions());
   state->trainer = std::make_unique<TrainerServer>(scheduler, setup, nullptr);
   rpc::ServerOptions options;
   options.listen = listen;
-  auto server =
-      rpc::Server::Start(options, {state->trainer->service(), state->policy->service()});
+  auto server = rpc::Server::Start(options, {state->trainer->service(), state->policy->service()});
   if (!server.ok()) return server.status();
   state->server = *std::move(server);
   return std::unique_ptr<TrainHost>(new TrainHost(std::move(state)));
@@ -42,6 +41,8 @@ TrainHost::~TrainHost() {
   state_->server->Shutdown(absl::Seconds(1));
 }
 
-const std::string& TrainHost::address() const { return state_->server->address(); }
+const std::string& TrainHost::address() const {
+  return state_->server->address();
+}
 
 }  // namespace hone

@@ -20,8 +20,7 @@ namespace hone {
 namespace {
 
 double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
@@ -73,10 +72,10 @@ absl::StatusOr<TrainEnd> TrainLoop::Run(TrainPosition from, const std::atomic<in
     position_.train_seconds += Now() - iteration_began;
     const bool last = position_.iteration == config_.learner().iterations();
     const bool stopped = stop != nullptr && stop->load() != 0;
-    const bool late = config_.limits().max_seconds() > 0 &&
-                      Now() - began > config_.limits().max_seconds();
-    const bool reached = config_.limits().stop_at_accuracy() > 0 &&
-                         accuracy_ >= config_.limits().stop_at_accuracy();
+    const bool late =
+        config_.limits().max_seconds() > 0 && Now() - began > config_.limits().max_seconds();
+    const bool reached =
+        config_.limits().stop_at_accuracy() > 0 && accuracy_ >= config_.limits().stop_at_accuracy();
     if (last || stopped || late || reached || position_.iteration % every == 0) {
       absl::Status saved = SaveCheckpoint();
       if (!saved.ok()) return saved;
@@ -211,11 +210,11 @@ absl::Status TrainLoop::CheckOutages(const std::vector<Group>& groups) const {
   }
   const double share = asked > 0 ? static_cast<double>(outages) / static_cast<double>(asked) : 0;
   if (share <= config_.rewards().max_outage_share()) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat(
-      "iteration ", position_.iteration + 1, ": ", outages, " of ", asked,
-      " completions could not be verified, more than rewards.max_outage_share (",
-      config_.rewards().max_outage_share(), ")", example.empty() ? "" : "; e.g. ", example,
-      ". Nothing was learned from them. Repair the verifier and --resume"));
+  return absl::UnavailableError(
+      absl::StrCat("iteration ", position_.iteration + 1, ": ", outages, " of ", asked,
+                   " completions could not be verified, more than rewards.max_outage_share (",
+                   config_.rewards().max_outage_share(), ")", example.empty() ? "" : "; e.g. ",
+                   example, ". Nothing was learned from them. Repair the verifier and --resume"));
 }
 
 absl::Status TrainLoop::UpdatePolicy(std::vector<Group>& groups, IterationRecord& record) {
@@ -271,8 +270,7 @@ absl::Status TrainLoop::UpdateOnce(const Minibatch& minibatch, UpdateRecord upda
   OptimStepRequest step;
   step.expected_version = version_;
   step.update_id = update.update_id;
-  const int64_t total_updates =
-      learner.iterations() * learner.epochs() * learner.minibatches();
+  const int64_t total_updates = learner.iterations() * learner.epochs() * learner.minibatches();
   const double rate = LearningRate(ScheduleOf(learner.optimizer(), total_updates), version_);
   step.adamw = AdamWOf(learner.optimizer(), rate);
   auto stepped = parts_.learner->OptimStep(step);
@@ -281,10 +279,11 @@ absl::Status TrainLoop::UpdateOnce(const Minibatch& minibatch, UpdateRecord upda
   update.slots = config_.policy().gradient_slots();
   update.order = minibatch.trajectory_ids;
   update.learning_rate = rate;
-  update.loss_json = nlohmann::json{{"name", loss_.name},
-                                    {"parameters", loss_.parameters},
-                                    {"options", loss_.options}}
-                         .dump();
+  update.loss_json = nlohmann::json{
+      {"name", loss_.name},
+      {"parameters", loss_.parameters},
+      {"options",
+       loss_.options}}.dump();
   update.hash_before = stepped->hash_before;
   update.hash_after = stepped->hash_after;
   VersionRecord version;
@@ -342,8 +341,8 @@ absl::Status TrainLoop::CheckGap(const Minibatch& minibatch,
       if (!(gap > 0)) gap = std::isnan(gap) ? std::numeric_limits<double>::infinity() : 1e-45;
       if (gap > worst) {
         worst = gap;
-        where = absl::StrCat("trajectory ", minibatch.trajectory_ids[i], ", token ", t, ": drawn at ", behaviour,
-                             ", scored at ", current);
+        where = absl::StrCat("trajectory ", minibatch.trajectory_ids[i], ", token ", t,
+                             ": drawn at ", behaviour, ", scored at ", current);
       }
     }
   }
@@ -394,13 +393,13 @@ absl::StatusOr<std::vector<Evaluation>> TrainLoop::EvaluateNow(int64_t limit,
   options.seed = config_.seed();
   std::vector<Evaluation> evaluations;
   for (const EvaluationSet& set : *parts_.evaluations) {
-    auto evaluation = Evaluate(*parts_.generator, *parts_.verifiers, *parts_.tokenizer, *set.tasks,
-                               options, [&](int64_t done, int64_t total) {
-                                 if (callbacks_.evaluating) {
-                                   callbacks_.evaluating(absl::StrCat(label, " ", set.name), done,
-                                                         total);
-                                 }
-                               });
+    auto evaluation =
+        Evaluate(*parts_.generator, *parts_.verifiers, *parts_.tokenizer, *set.tasks, options,
+                 [&](int64_t done, int64_t total) {
+                   if (callbacks_.evaluating) {
+                     callbacks_.evaluating(absl::StrCat(label, " ", set.name), done, total);
+                   }
+                 });
     if (!evaluation.ok()) return evaluation.status();
     evaluation->name = set.name + stored_suffix;
     absl::Status stored =

@@ -48,19 +48,19 @@ struct TrainParts {
   Learner* learner = nullptr;
   const VerifierPool* verifiers = nullptr;
   const Tokenizer* tokenizer = nullptr;
-  TaskDraw draw_task;                    // ordinal to task, a pure function
+  TaskDraw draw_task;  // ordinal to task, a pure function
   const std::vector<EvaluationSet>* evaluations = nullptr;
-  Scheduler* scheduler = nullptr;        // its workers run elsewhere
+  Scheduler* scheduler = nullptr;  // its workers run elsewhere
   RunDirectory* directory = nullptr;
   Store* store = nullptr;
 };
 
 // Where the loop stands; a checkpoint carries it.
 struct TrainPosition {
-  int64_t iteration = 0;      // done so far
-  int64_t task_cursor = 0;    // tasks drawn from the schedule so far
-  double train_seconds = 0;   // wall time over all attempts; observational
-  double max_gap = 0;         // largest generator/learner gap seen
+  int64_t iteration = 0;     // done so far
+  int64_t task_cursor = 0;   // tasks drawn from the schedule so far
+  double train_seconds = 0;  // wall time over all attempts; observational
+  double max_gap = 0;        // largest generator/learner gap seen
 
   std::string ToJson() const;
   static absl::StatusOr<TrainPosition> FromJson(const std::string& text);
@@ -102,11 +102,9 @@ class TrainLoop {
   absl::Status RefillFlat(std::vector<Group>& groups);
   absl::Status CheckOutages(const std::vector<Group>& groups) const;
   absl::Status UpdatePolicy(std::vector<Group>& groups, IterationRecord& record);
-  absl::Status UpdateOnce(const Minibatch& minibatch, UpdateRecord update,
-                          IterationRecord& record);
+  absl::Status UpdateOnce(const Minibatch& minibatch, UpdateRecord update, IterationRecord& record);
   absl::Status AddReferenceLogprobs(Minibatch& minibatch, IterationRecord& record);
-  absl::Status CheckGap(const Minibatch& minibatch,
-                        const std::vector<std::vector<float>>& logprobs,
+  absl::Status CheckGap(const Minibatch& minibatch, const std::vector<std::vector<float>>& logprobs,
                         IterationRecord& record);
   absl::Status EvaluateIfDue(IterationRecord& record);
   absl::StatusOr<std::vector<Evaluation>> EvaluateNow(int64_t limit, const std::string& label,
@@ -122,8 +120,8 @@ class TrainLoop {
   LossSpec loss_;
   TrainPosition position_;
   int64_t version_ = 0;
-  double accuracy_ = 0;       // of the last evaluation
-  double stored_seconds_ = 0; // in the store when the last iteration began to be recorded
+  double accuracy_ = 0;        // of the last evaluation
+  double stored_seconds_ = 0;  // in the store when the last iteration began to be recorded
 };
 
 }  // namespace hone

@@ -43,7 +43,9 @@ std::string Dump(const Json& json) {
 
 }  // namespace
 
-std::string EvaluationRow(const Evaluation& evaluation) { return Dump(RowJson(evaluation)); }
+std::string EvaluationRow(const Evaluation& evaluation) {
+  return Dump(RowJson(evaluation));
+}
 
 EvaluationSummary EvaluationSummary::Of(const Evaluation& evaluation) {
   EvaluationSummary summary;
@@ -136,9 +138,8 @@ std::string BeforeAndAfter(const EvaluationSummary& before, const EvaluationSumm
     if (best == nullptr || answer.completion.size() > best->completion.size()) best = &answer;
   }
   if (best == nullptr) return "";
-  return absl::StrCat("  task    ", best->prompt, "\n  before  ",
-                      wrong[best->task_id]->completion, "   (wrong)\n  after   ",
-                      best->completion, "   (right)\n");
+  return absl::StrCat("  task    ", best->prompt, "\n  before  ", wrong[best->task_id]->completion,
+                      "   (wrong)\n  after   ", best->completion, "   (right)\n");
 }
 
 }  // namespace hone

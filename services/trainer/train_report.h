@@ -21,11 +21,11 @@ struct EvaluationSummary {
     std::string completion;
     bool correct = false;
   };
-  std::string row_json;           // {"name","n","k","accuracy",...}
+  std::string row_json;  // {"name","n","k","accuracy",...}
   double accuracy = 0;
   double median_completion_tokens = 0;
   double waits_per_completion = 0;
-  std::vector<Answer> answers;    // of the first tasks
+  std::vector<Answer> answers;  // of the first tasks
 
   static EvaluationSummary Of(const Evaluation& evaluation);
   std::string ToJson() const;

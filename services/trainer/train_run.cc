@@ -31,8 +31,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 // Owns everything a run works with, and takes it down in the right order.
@@ -76,7 +75,7 @@ class TrainRun {
   const std::string run_id_;
   TrainSummary summary_;
   TrainPosition position_;
-  std::string checkpoint_;        // folder to go on from; empty: from the base
+  std::string checkpoint_;  // folder to go on from; empty: from the base
   std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -111,8 +110,8 @@ absl::Status TrainRun::CheckSameConfig() {
   if (!text.ok()) return text.status();
   auto stored = ParseRunConfig(*text, path);
   if (!stored.ok()) {
-    return absl::DataLossError(absl::StrCat("the run's own config is damaged: ",
-                                            stored.status().message()));
+    return absl::DataLossError(
+        absl::StrCat("the run's own config is damaged: ", stored.status().message()));
   }
   const std::string difference = DescribeDifference(canonical_, CanonicalRunConfig(*stored));
   if (difference.empty()) return absl::OkStatus();
@@ -151,8 +150,7 @@ absl::Status TrainRun::OpenStore() {
       fs::remove(path + suffix, error);
     }
   }
-  auto store = Store::Open(path, checkpoint_.empty() ? Store::Mode::kCreate
-                                                     : Store::Mode::kAppend);
+  auto store = Store::Open(path, checkpoint_.empty() ? Store::Mode::kCreate : Store::Mode::kAppend);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
   RunRecord run;
@@ -228,10 +226,10 @@ absl::Status TrainRun::OpenParts() {
 
 absl::Status TrainRun::StartWorkers() {
   const RolloutOptions rollout = RolloutOptionsOf(config_, run_id_);
-  scheduler_ = std::make_unique<Scheduler>(
-      SchedulerOptions(), [rollout](const GroupJob& job, const Group& group) {
-        return CheckGroup(job, group, rollout);
-      });
+  scheduler_ = std::make_unique<Scheduler>(SchedulerOptions(),
+                                           [rollout](const GroupJob& job, const Group& group) {
+                                             return CheckGroup(job, group, rollout);
+                                           });
   if (request_.workers > 0) {
     LocalWorkersOptions options;
     options.workers = request_.workers;
@@ -298,18 +296,16 @@ absl::Status TrainRun::WriteSummary(const TrainLoop& loop) {
   Json json;
   json["before"] = Json::parse(summary_.before.row_json, nullptr, false);
   json["after"] = Json::parse(summary_.after.row_json, nullptr, false);
-  json["wall_s"] = {{"pretrain", summary_.pretrain_s},
-                    {"train", summary_.train_s},
-                    {"eval", summary_.eval_s}};
+  json["wall_s"] = {
+      {"pretrain", summary_.pretrain_s}, {"train", summary_.train_s}, {"eval", summary_.eval_s}};
   json["max_generator_learner_gap"] = summary_.max_gap;
   json["weights_hash"] = summary_.weights_hash;
   json["iterations"] = loop.position().iteration;
-  json["end"] = summary_.end == TrainEnd::kTimeLimit ? "time_limit"
+  json["end"] = summary_.end == TrainEnd::kTimeLimit     ? "time_limit"
                 : summary_.end == TrainEnd::kGoalReached ? "goal_reached"
-                                                          : "finished";
-  return WriteFileAtomically(
-      directory_->File("summary.json"),
-      json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+                                                         : "finished";
+  return WriteFileAtomically(directory_->File("summary.json"),
+                             json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 absl::StatusOr<TrainSummary> TrainRun::Finished(const std::string& summary_json) {

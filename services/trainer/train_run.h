@@ -19,15 +19,15 @@
 namespace hone {
 
 struct TrainRequest {
-  v1::RunConfig config;           // complete and checked
-  std::string out;                // directory of the run
+  v1::RunConfig config;  // complete and checked
+  std::string out;       // directory of the run
   bool resume = false;
   int threads = 1;
-  int workers = 1;                // in this process; 0: only remote ones
-  std::string policy_address;     // empty: in this process
-  std::string verifier_address;   // empty: in this process
-  std::string listen;             // serve workers (trainer and policy services) here; empty: no
-  std::string bases_directory;    // empty: "bases" beside the run
+  int workers = 1;               // in this process; 0: only remote ones
+  std::string policy_address;    // empty: in this process
+  std::string verifier_address;  // empty: in this process
+  std::string listen;            // serve workers (trainer and policy services) here; empty: no
+  std::string bases_directory;   // empty: "bases" beside the run
   const std::atomic<int>* stop = nullptr;
 };
 
@@ -35,7 +35,8 @@ struct TrainProgressEvents {
   std::function<void(int64_t step, int64_t steps, double loss)> pretraining;
   std::function<void(const std::string& label, int64_t done, int64_t total)> evaluating;
   std::function<void(int64_t iteration, int64_t iterations,
-                     const std::map<std::string, double>& metrics)> iteration;
+                     const std::map<std::string, double>& metrics)>
+      iteration;
   std::function<void(const std::string& address)> listening;
   std::function<void(const std::string& text)> note;
 };
@@ -43,12 +44,12 @@ struct TrainProgressEvents {
 struct TrainSummary {
   TrainEnd end = TrainEnd::kFinished;
   std::string path;
-  EvaluationSummary before;       // of the first evaluation set
+  EvaluationSummary before;  // of the first evaluation set
   EvaluationSummary after;
   double pretrain_s = 0, train_s = 0, eval_s = 0;
   double max_gap = 0;
   std::string weights_hash;
-  std::map<std::string, std::vector<double>> curves;   // metric -> value per iteration
+  std::map<std::string, std::vector<double>> curves;  // metric -> value per iteration
   bool already_finished = false;
 };
 

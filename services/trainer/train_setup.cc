@@ -116,9 +116,9 @@ std::vector<VerifierSetup> VerifierSetups(const v1::RunConfig& config) {
     for (const v1::TaskSourceConfig& source : sources) {
       const std::string name = VerifierOf(source);
       if (name.empty() || !names.insert(name).second) continue;
-      setups.push_back({name, source.verifier(),
-                        VerifierOptions(source.verifier_options().begin(),
-                                        source.verifier_options().end())});
+      setups.push_back(
+          {name, source.verifier(),
+           VerifierOptions(source.verifier_options().begin(), source.verifier_options().end())});
     }
   };
   add(config.tasks().sources());

@@ -85,8 +85,7 @@ inline BigramScores ScoreBigrams(absl::Span<const double> table, int32_t vocabul
     const std::vector<float> p = BigramDistribution(table, vocabulary, tokens[t - 1], sampling);
     out.logprobs.push_back(std::log(p[static_cast<size_t>(tokens[t])]));
     out.entropy.push_back(BigramEntropy(p));
-    out.argmax.push_back(
-        static_cast<TokenId>(std::max_element(p.begin(), p.end()) - p.begin()));
+    out.argmax.push_back(static_cast<TokenId>(std::max_element(p.begin(), p.end()) - p.begin()));
   }
   return out;
 }

@@ -26,9 +26,16 @@ inline absl::Status CheckFakeSampling(const SamplingParams& sampling) {
 inline absl::Status CheckFakeLoss(const LossSpec& loss) {
   static const std::set<std::string> names = {"ppo_clip", "reinforce", "cispo", "cross_entropy",
                                               "custom"};
-  static const std::set<std::string> known = {
-      "clip_low", "clip_high", "dual_clip", "kl_coefficient", "entropy_coefficient",
-      "max_tokens", "behaviour_weight_cap", "aggregation", "kl", "ratio"};
+  static const std::set<std::string> known = {"clip_low",
+                                              "clip_high",
+                                              "dual_clip",
+                                              "kl_coefficient",
+                                              "entropy_coefficient",
+                                              "max_tokens",
+                                              "behaviour_weight_cap",
+                                              "aggregation",
+                                              "kl",
+                                              "ratio"};
   if (names.count(loss.name) == 0) {
     return absl::InvalidArgumentError(absl::StrCat("unknown loss '", loss.name, "'"));
   }

@@ -97,9 +97,9 @@ class FakePolicy : public Generator, public Learner {
     for (const std::vector<TokenId>& tokens : request.sequences) {
       const absl::Status status = CheckTokens(tokens);
       if (!status.ok()) return status;
-      BigramScores scored = ScoreBigrams(request.reference ? reference_ : table_,
-                                         options_.vocabulary, tokens,
-                                         {request.temperature, request.top_p, request.top_k, 1});
+      BigramScores scored =
+          ScoreBigrams(request.reference ? reference_ : table_, options_.vocabulary, tokens,
+                       {request.temperature, request.top_p, request.top_k, 1});
       result.logprobs.push_back(std::move(scored.logprobs));
       result.entropy.push_back(std::move(scored.entropy));
       result.argmax.push_back(std::move(scored.argmax));
@@ -137,13 +137,14 @@ class FakePolicy : public Generator, public Learner {
     double loss = 0;
     const SamplingParams sampling = {request.temperature, request.top_p, request.top_k, 1};
     for (const TrainSequence& sequence : request.sequences) {
-      BigramScores scored =
-          ScoreBigrams(table_, options_.vocabulary, sequence.tokens, sampling);
+      BigramScores scored = ScoreBigrams(table_, options_.vocabulary, sequence.tokens, sampling);
       for (size_t t = 1; t < sequence.tokens.size(); ++t) {
         const double share = sequence.loss_mask[t] * sequence.weight / tokens;
         double d = -share;
-        if (request.loss.name == "custom") d = sequence.d_logprobs[t];
-        else if (request.loss.name != "cross_entropy") d = -sequence.advantages[t] * share;
+        if (request.loss.name == "custom")
+          d = sequence.d_logprobs[t];
+        else if (request.loss.name != "cross_entropy")
+          d = -sequence.advantages[t] * share;
         loss += d * scored.logprobs[t];
         if (d == 0 || request.forward_only) continue;
         const std::vector<float> p =
@@ -172,8 +173,8 @@ class FakePolicy : public Generator, public Learner {
       if (id == request.update_id) return recorded;
     }
     if (request.expected_version != version_) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the policy is at version ", version_, ", not ", request.expected_version));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the policy is at version ", version_, ", not ", request.expected_version));
     }
     if (next_index_ == 0) return absl::FailedPreconditionError("no gradient is pending");
     double squares = 0;
@@ -273,7 +274,8 @@ class FakePolicy : public Generator, public Learner {
       return static_cast<TokenId>(std::max_element(p.begin(), p.end()) - p.begin());
     }
     const SampleKey& key = request.key;
-    uint64_t mixed = HashMix(key.run_seed + static_cast<uint64_t>(key.purpose) * 0x632BE59BD9B4E019u);
+    uint64_t mixed =
+        HashMix(key.run_seed + static_cast<uint64_t>(key.purpose) * 0x632BE59BD9B4E019u);
     mixed = HashMix(mixed + key.group_ordinal);
     mixed = HashMix(mixed + (static_cast<uint64_t>(key.attempt) << 32) + key.turn);
     const double u = HashUniform(mixed, key.sample + static_cast<uint64_t>(sample), position);
@@ -321,13 +323,13 @@ class FakePolicy : public Generator, public Learner {
     if (tokens.empty()) return absl::InvalidArgumentError("a sequence has no token");
     for (TokenId token : tokens) {
       if (token < 0 || token >= options_.vocabulary) {
-        return absl::InvalidArgumentError(absl::StrCat("token ", token, " is not in [0, ",
-                                                       options_.vocabulary, ")"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("token ", token, " is not in [0, ", options_.vocabulary, ")"));
       }
     }
     if (tokens.size() > static_cast<size_t>(options_.context_tokens)) {
-      return absl::OutOfRangeError(absl::StrCat("a sequence of ", tokens.size(),
-                                                " tokens does not fit the context"));
+      return absl::OutOfRangeError(
+          absl::StrCat("a sequence of ", tokens.size(), " tokens does not fit the context"));
     }
     return absl::OkStatus();
   }
@@ -338,8 +340,8 @@ class FakePolicy : public Generator, public Learner {
       return absl::UnimplementedError("adapter, top_logprobs, allow_switch or prefix_handle");
     }
     if (request.required_version.has_value() && *request.required_version != version_) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the policy is at version ", version_, ", not ", *request.required_version));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the policy is at version ", version_, ", not ", *request.required_version));
     }
     if (request.n < 1) return absl::InvalidArgumentError("n must be at least 1");
     absl::Status status = CheckFakeSampling(request.sampling);
@@ -356,8 +358,8 @@ class FakePolicy : public Generator, public Learner {
     absl::Status status = CheckFakeLoss(request.loss);
     if (!status.ok()) return status;
     if (!request.forward_only && request.first_index != next_index_) {
-      return absl::FailedPreconditionError(absl::StrCat("first_index is ", request.first_index,
-                                                        ", the next one is ", next_index_));
+      return absl::FailedPreconditionError(
+          absl::StrCat("first_index is ", request.first_index, ", the next one is ", next_index_));
     }
     for (const TrainSequence& sequence : request.sequences) {
       status = CheckTokens(sequence.tokens);

@@ -19,9 +19,8 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Fake, LearnerContract, FakeFactory);
 
 TEST(FakePolicy, AnswersWithTheHooksError) {
   FakePolicy policy;
-  policy.OnGenerate([](int call) {
-    return call == 1 ? absl::UnavailableError("gone") : absl::OkStatus();
-  });
+  policy.OnGenerate(
+      [](int call) { return call == 1 ? absl::UnavailableError("gone") : absl::OkStatus(); });
   const GenerateRequest request = ContractRequest();
   EXPECT_TRUE(GenerateAll(policy, {&request, 1}).ok());
   EXPECT_EQ(GenerateAll(policy, {&request, 1}).status().code(), absl::StatusCode::kUnavailable);

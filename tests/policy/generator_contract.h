@@ -163,9 +163,11 @@ TYPED_TEST_P(GeneratorContract, CompletionIUsesTheKeysSamplePlusI) {
 }
 
 TYPED_TEST_P(GeneratorContract, ScoreGivesBehaviourLogprobsToTheLastBit) {
-  const SamplingParams transforms[] = {
-      {1.0f, 1.0f, 0, 12}, {0.7f, 1.0f, 0, 12}, {1.3f, 0.8f, 0, 12}, {1.0f, 1.0f, 3, 12},
-      {0.0f, 1.0f, 0, 12}};
+  const SamplingParams transforms[] = {{1.0f, 1.0f, 0, 12},
+                                       {0.7f, 1.0f, 0, 12},
+                                       {1.3f, 0.8f, 0, 12},
+                                       {1.0f, 1.0f, 3, 12},
+                                       {0.0f, 1.0f, 0, 12}};
   for (const SamplingParams& sampling : transforms) {
     GenerateRequest request = ContractRequest(1);
     request.sampling = sampling;
@@ -288,8 +290,7 @@ TYPED_TEST_P(GeneratorContract, ScoreRefusesWhatIsOutOfRange) {
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(refused([](ScoreRequest& r) { r.temperature = -1; }),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(refused([](ScoreRequest& r) { r.adapter_id = "x"; }),
-            absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(refused([](ScoreRequest& r) { r.adapter_id = "x"; }), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(refused([](ScoreRequest& r) { r.reference = true; }),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(refused([&](ScoreRequest& r) {
@@ -307,14 +308,15 @@ TYPED_TEST_P(GeneratorContract, InfoTellsWhatIsStoredWithATrajectory) {
   EXPECT_EQ(info.weights_hash.size(), 64u);
 }
 
-REGISTER_TYPED_TEST_SUITE_P(
-    GeneratorContract, CompletionsKeepWithinWhatWasAsked, TheSameKeyGivesTheSameCompletion,
-    CompletionsDoNotDependOnTheirNeighbours, CompletionIUsesTheKeysSamplePlusI,
-    ScoreGivesBehaviourLogprobsToTheLastBit, GreedyTakesTheMostLikelyToken,
-    ACompletionEndsWhereTheContextDoes, RefusesAnotherVersion, RefusesWhatIsOutOfRange,
-    RefusesOptionsThatAreNotOffered, ASinkThatSaysNoGetsNothingMore,
-    APastDeadlineGivesCancelledCompletions, ScoreRefusesWhatIsOutOfRange,
-    InfoTellsWhatIsStoredWithATrajectory);
+REGISTER_TYPED_TEST_SUITE_P(GeneratorContract, CompletionsKeepWithinWhatWasAsked,
+                            TheSameKeyGivesTheSameCompletion,
+                            CompletionsDoNotDependOnTheirNeighbours,
+                            CompletionIUsesTheKeysSamplePlusI,
+                            ScoreGivesBehaviourLogprobsToTheLastBit, GreedyTakesTheMostLikelyToken,
+                            ACompletionEndsWhereTheContextDoes, RefusesAnotherVersion,
+                            RefusesWhatIsOutOfRange, RefusesOptionsThatAreNotOffered,
+                            ASinkThatSaysNoGetsNothingMore, APastDeadlineGivesCancelledCompletions,
+                            ScoreRefusesWhatIsOutOfRange, InfoTellsWhatIsStoredWithATrajectory);
 
 }  // namespace hone
 

@@ -251,8 +251,7 @@ TYPED_TEST_P(LearnerContract, ASavedStateGoesOnToTheSameWeights) {
 
 TYPED_TEST_P(LearnerContract, AFailedLoadLeavesTheOldStateUntouched) {
   const std::string before = this->Hash();
-  const absl::Status status =
-      this->learner().LoadState(FreshDirectory() + "/nothing here", false);
+  const absl::Status status = this->learner().LoadState(FreshDirectory() + "/nothing here", false);
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
   EXPECT_EQ(this->Hash(), before);
 }
@@ -280,13 +279,14 @@ TYPED_TEST_P(LearnerContract, AClientsOwnGradientTeaches) {
   EXPECT_GT(gain, 0);
 }
 
-REGISTER_TYPED_TEST_SUITE_P(
-    LearnerContract, AnUpdateMakesGoodCompletionsLikelier, ItsForwardIsTheGeneratorsToTheLastBit,
-    AStepWithTheSameIdIsDoneOnce, RefusesAStepFromAnotherVersionOrWithoutGradients,
-    ForwardOnlyAndResetLeaveNothingPending, RefusesUnknownLossesAndTheirParameters,
-    SeveralCallsWithTheUpdatesTotalsMakeOneUpdate, TheReferencePolicyStaysWhereItWas,
-    ASavedStateGoesOnToTheSameWeights, AFailedLoadLeavesTheOldStateUntouched,
-    AClientsOwnGradientTeaches);
+REGISTER_TYPED_TEST_SUITE_P(LearnerContract, AnUpdateMakesGoodCompletionsLikelier,
+                            ItsForwardIsTheGeneratorsToTheLastBit, AStepWithTheSameIdIsDoneOnce,
+                            RefusesAStepFromAnotherVersionOrWithoutGradients,
+                            ForwardOnlyAndResetLeaveNothingPending,
+                            RefusesUnknownLossesAndTheirParameters,
+                            SeveralCallsWithTheUpdatesTotalsMakeOneUpdate,
+                            TheReferencePolicyStaysWhereItWas, ASavedStateGoesOnToTheSameWeights,
+                            AFailedLoadLeavesTheOldStateUntouched, AClientsOwnGradientTeaches);
 
 }  // namespace hone
 

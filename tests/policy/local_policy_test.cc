@@ -132,8 +132,7 @@ TEST(LocalPolicy, ANonFiniteGradientChangesNothing) {
   }
   const auto passed = policy->ForwardBackward(pass);
   ASSERT_TRUE(passed.ok()) << passed.status();
-  EXPECT_EQ(policy->OptimStep(ContractStep(0, "one")).status().code(),
-            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(policy->OptimStep(ContractStep(0, "one")).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(policy->Info()->weights_hash, before);
   EXPECT_EQ(policy->Info()->version, 0);
   EXPECT_TRUE(policy->Update(ContractPass(*policy), ContractStep(0, "two")).ok());
@@ -180,9 +179,9 @@ TEST(LocalPolicy, AFrozenRouterStaysAndTheRestMoves) {
   const PolicyState after = policy->State();
   const ParameterRegistry registry = ParameterRegistry::Of(after.config, after.dtype);
   for (const ParameterInfo& info : registry.all()) {
-    const bool same = std::equal(before.begin() + info.offset,
-                                 before.begin() + info.offset + info.elements,
-                                 after.values.begin() + info.offset);
+    const bool same =
+        std::equal(before.begin() + info.offset, before.begin() + info.offset + info.elements,
+                   after.values.begin() + info.offset);
     if (info.group == ParameterGroup::kRouter) {
       EXPECT_TRUE(same) << info.name;
     }
@@ -328,8 +327,7 @@ TEST(LocalPolicy, RefusesOptionsThatAreOutOfRangeOrDoNotApply) {
   EXPECT_EQ(refused([](Options& o) { o.max_rows_per_pass = 0; }), invalid);
   EXPECT_EQ(refused([](Options& o) { o.config.n_routed_experts = 0, o.freeze_router = true; }),
             invalid);
-  EXPECT_EQ(refused([](Options& o) { o.freeze_router = true, o.router_bias_rate = 0.1; }),
-            invalid);
+  EXPECT_EQ(refused([](Options& o) { o.freeze_router = true, o.router_bias_rate = 0.1; }), invalid);
   EXPECT_EQ(refused([](Options& o) { o.backend = "abacus"; }), absl::StatusCode::kNotFound);
   EXPECT_EQ(refused([](Options& o) { o.tokenizer_json = "{"; }), invalid);
 }

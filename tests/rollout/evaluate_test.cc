@@ -82,8 +82,8 @@ TEST(Evaluate, GivesTheSameForAnyBatchSizeAndThreadCount) {
       EvaluateOptions options = Options(world, 4);
       options.batch_groups = batch;
       options.threads = threads;
-      const absl::StatusOr<Evaluation> e = Evaluate(world.policy, world.verifiers,
-                                                    *world.tokenizer, tasks, options, nullptr);
+      const absl::StatusOr<Evaluation> e =
+          Evaluate(world.policy, world.verifiers, *world.tokenizer, tasks, options, nullptr);
       ASSERT_TRUE(e.ok()) << e.status();
       if (first.empty()) first = Describe(*e);
       EXPECT_EQ(Describe(*e), first) << batch << " " << threads;
@@ -94,8 +94,8 @@ TEST(Evaluate, GivesTheSameForAnyBatchSizeAndThreadCount) {
 TEST(Evaluate, FiguresFollowFromTheItems) {
   World world;
   const ListSource tasks = Tasks(12);
-  const absl::StatusOr<Evaluation> e = Evaluate(world.policy, world.verifiers, *world.tokenizer,
-                                                tasks, Options(world, 8), nullptr);
+  const absl::StatusOr<Evaluation> e =
+      Evaluate(world.policy, world.verifiers, *world.tokenizer, tasks, Options(world, 8), nullptr);
   ASSERT_TRUE(e.ok()) << e.status();
   EXPECT_EQ(e->n, 12);
   EXPECT_EQ(e->k, 8);
@@ -121,8 +121,8 @@ TEST(Evaluate, GreedyTakesOneSampleAndAWilsonInterval) {
   const ListSource tasks = Tasks(10);
   EvaluateOptions options = Options(world, 1);
   options.rollout.sampling.temperature = 0;
-  const absl::StatusOr<Evaluation> e = Evaluate(world.policy, world.verifiers, *world.tokenizer,
-                                                tasks, options, nullptr);
+  const absl::StatusOr<Evaluation> e =
+      Evaluate(world.policy, world.verifiers, *world.tokenizer, tasks, options, nullptr);
   ASSERT_TRUE(e.ok()) << e.status();
   const std::pair<double, double> wilson = WilsonInterval(e->accuracy * 10, 10);
   EXPECT_EQ(e->ci_low, wilson.first);
@@ -142,8 +142,8 @@ TEST(Evaluate, DenominatorsNeverShrinkWithOutages) {
   EvaluateOptions options = Options(world, 4);
   options.rollout.default_verifier = "right";
   options.rollout.verify_attempts = 1;
-  const absl::StatusOr<Evaluation> e = Evaluate(world.policy, world.verifiers, *world.tokenizer,
-                                                Tasks(2), options, nullptr);
+  const absl::StatusOr<Evaluation> e =
+      Evaluate(world.policy, world.verifiers, *world.tokenizer, Tasks(2), options, nullptr);
   ASSERT_TRUE(e.ok()) << e.status();
   EXPECT_EQ(e->outages, 1);
   EXPECT_EQ(e->items[0].n, 3);
@@ -161,12 +161,12 @@ TEST(Evaluate, TheMajorityOfTheFirstKCountsAndTiesGoToTheFirstSeen) {
   world.options.sampling.max_tokens = 1;
   EvaluateOptions options = Options(world, 8);
   options.rollout.default_verifier = "scripted";
-  const absl::StatusOr<Evaluation> e = Evaluate(world.policy, world.verifiers, *world.tokenizer,
-                                                Tasks(40), options, nullptr);
+  const absl::StatusOr<Evaluation> e =
+      Evaluate(world.policy, world.verifiers, *world.tokenizer, Tasks(40), options, nullptr);
   ASSERT_TRUE(e.ok()) << e.status();
   double majority = 0;
   for (const EvaluationItem& item : e->items) {
-    std::vector<std::pair<std::string, int>> seen;   // in order of first sight
+    std::vector<std::pair<std::string, int>> seen;  // in order of first sight
     for (const Trajectory& t : item.trajectories) {
       if (t.verdict.extracted.empty()) continue;
       bool known = false;
@@ -226,9 +226,8 @@ TEST(Evaluate, AnEndlessSourceNeedsALimit) {
 
 TEST(Evaluate, APolicyThatFailsIsAnError) {
   World world;
-  world.policy.OnGenerate([](int call) {
-    return call == 2 ? absl::UnavailableError("gone") : absl::OkStatus();
-  });
+  world.policy.OnGenerate(
+      [](int call) { return call == 2 ? absl::UnavailableError("gone") : absl::OkStatus(); });
   EvaluateOptions options = Options(world, 2);
   options.batch_groups = 1;
   options.threads = 3;

@@ -137,8 +137,9 @@ TEST(TaskSchedule, ASourcesOwnSplitComesFirst) {
 }
 
 TEST(PassRates, AreReadAndCheckedByLine) {
-  const TestFile good("{\"task_hash\": \"a\", \"pass_rate\": 0.5}\n"
-                      "{\"task_hash\": \"b\", \"pass_rate\": 1, \"n\": 8}\n");
+  const TestFile good(
+      "{\"task_hash\": \"a\", \"pass_rate\": 0.5}\n"
+      "{\"task_hash\": \"b\", \"pass_rate\": 1, \"n\": 8}\n");
   const auto rates = ReadPassRates(good.path());
   ASSERT_TRUE(rates.ok()) << rates.status();
   EXPECT_EQ(*rates, (std::map<std::string, double>{{"a", 0.5}, {"b", 1}}));

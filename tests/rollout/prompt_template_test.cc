@@ -32,7 +32,9 @@ TEST(PromptTemplate, R1ChatForcesTheThinkTag) {
             "<｜begin▁of▁sentence｜><｜User｜>hi<｜Assistant｜><think>\n");
 }
 
-TEST(PromptTemplate, PlainIsTheQuestionAlone) { EXPECT_EQ(*ApplyTemplate("plain", "a b"), "a b"); }
+TEST(PromptTemplate, PlainIsTheQuestionAlone) {
+  EXPECT_EQ(*ApplyTemplate("plain", "a b"), "a b");
+}
 
 TEST(PromptTemplate, AnUnknownNameListsTheKnownOnes) {
   const absl::Status status = ApplyTemplate("r2", "").status();

@@ -82,10 +82,10 @@ struct World {
 
 // Everything of a group that must not depend on who made it, as text.
 inline std::string Fingerprint(const Group& group) {
-  std::string text = absl::StrCat(group.id, " ", group.task.id, " asked ", group.asked, " outages ",
-                                  group.outages, " skipped ", group.skipped, " drop ",
-                                  DropReasonName(group.drop), " mean ", group.baseline, " std ",
-                                  group.reward_std, "\n");
+  std::string text =
+      absl::StrCat(group.id, " ", group.task.id, " asked ", group.asked, " outages ", group.outages,
+                   " skipped ", group.skipped, " drop ", DropReasonName(group.drop), " mean ",
+                   group.baseline, " std ", group.reward_std, "\n");
   for (const Trajectory& t : group.trajectories) {
     absl::StrAppend(&text, t.id, " ", OutcomeName(t.verdict.outcome), " ", t.reward.total, " ",
                     t.advantage, ":");

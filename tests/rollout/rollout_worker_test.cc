@@ -136,8 +136,8 @@ TEST(RolloutWorker, AnOutageIsNeverAReward) {
 TEST(RolloutWorker, AGroupWithTooFewJudgedCompletionsIsDropped) {
   World world;
   world.options.verify_attempts = 1;
-  world.verifier->Script({FakeAct::Outage(), FakeAct::Outage(), FakeAct::Outage(),
-                          FakeAct::Answer()});
+  world.verifier->Script(
+      {FakeAct::Outage(), FakeAct::Outage(), FakeAct::Outage(), FakeAct::Answer()});
   absl::StatusOr<Group> group = world.Worker().RunGroup(world.Job(0));
   ASSERT_TRUE(group.ok());
   EXPECT_EQ(group->drop, DropReason::kOutage);
@@ -218,15 +218,13 @@ TEST(RolloutWorker, AnotherPolicyVersionIsRefused) {
   World world;
   GroupJob job = world.Job(0);
   job.version = 9;
-  EXPECT_EQ(world.Worker().RunGroup(job).status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(world.Worker().RunGroup(job).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(RolloutWorker, APolicyThatFailsIsAnErrorNotAGroup) {
   World world;
   world.policy.OnGenerate([](int) { return absl::UnavailableError("gone"); });
-  EXPECT_EQ(world.Worker().RunGroup(world.Job(0)).status().code(),
-            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(world.Worker().RunGroup(world.Job(0)).status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST(RolloutWorker, RandomRewardsFollowFromTheKeyAlone) {

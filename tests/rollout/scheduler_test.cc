@@ -19,10 +19,9 @@ using ::testing::HasSubstr;
 // A scheduler with a batch of the world's jobs running on another thread.
 struct Office {
   explicit Office(uint64_t jobs, absl::Duration lease = absl::Seconds(60), int max_attempts = 5)
-      : scheduler({lease, max_attempts, 8},
-                  [this](const GroupJob& job, const Group& group) {
-                    return CheckGroup(job, group, world.options);
-                  }) {
+      : scheduler({lease, max_attempts, 8}, [this](const GroupJob& job, const Group& group) {
+          return CheckGroup(job, group, world.options);
+        }) {
     batch = std::thread([this, jobs] {
       result = scheduler.RunBatch(world.Jobs(jobs), [this](const Group& group) {
         arrived.push_back(group.key.group_ordinal);
@@ -143,10 +142,10 @@ TEST(Scheduler, AJobThatFailsTooOftenEndsTheBatchWithItsLastError) {
     const std::vector<Lease> leases = office.Take(worker, 1);
     ASSERT_EQ(leases.size(), 1u);
     EXPECT_EQ(leases[0].job.key.group_ordinal, 0u);
-    EXPECT_TRUE(office.scheduler
-                    .Fail(worker, leases[0].id,
-                          absl::OutOfRangeError(absl::StrCat("reason ", attempt)))
-                    .ok());
+    EXPECT_TRUE(
+        office.scheduler
+            .Fail(worker, leases[0].id, absl::OutOfRangeError(absl::StrCat("reason ", attempt)))
+            .ok());
   }
   office.batch.join();
   EXPECT_EQ(office.result.status().code(), absl::StatusCode::kOutOfRange);
@@ -172,9 +171,8 @@ TEST(Scheduler, CancelEndsTheBatchAndWaitingLeases) {
   const std::string two = *office.scheduler.Register("two");
   ASSERT_EQ(office.Take(one, 1).size(), 1u);
   absl::Status waited;
-  std::thread waiting([&] {
-    waited = office.scheduler.LeaseJobs(two, 1, absl::Seconds(60)).status();
-  });
+  std::thread waiting(
+      [&] { waited = office.scheduler.LeaseJobs(two, 1, absl::Seconds(60)).status(); });
   absl::SleepFor(absl::Milliseconds(20));
   office.scheduler.Cancel();
   waiting.join();
@@ -189,8 +187,7 @@ TEST(Scheduler, UnknownWorkersRegisterAgainAndThereAreOnlySoMany) {
             absl::StatusCode::kNotFound);
   EXPECT_EQ(office.scheduler.Heartbeat("nobody").code(), absl::StatusCode::kNotFound);
   for (int i = 0; i < 8; ++i) EXPECT_TRUE(office.scheduler.Register("w").ok());
-  EXPECT_EQ(office.scheduler.Register("w").status().code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(office.scheduler.Register("w").status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 TEST(Scheduler, AnEmptyBatchIsDoneAtOnce) {
@@ -220,9 +217,8 @@ TEST(LocalWorkers, AnyNumberOfWorkersGivesTheSameGroups) {
 
 TEST(LocalWorkers, APolicyThatStumblesIsAskedAgain) {
   World world;
-  world.policy.OnGenerate([](int call) {
-    return call % 3 == 0 ? absl::UnavailableError("gone") : absl::OkStatus();
-  });
+  world.policy.OnGenerate(
+      [](int call) { return call % 3 == 0 ? absl::UnavailableError("gone") : absl::OkStatus(); });
   Scheduler scheduler({}, nullptr);
   LocalWorkers local(scheduler, world.policy, world.verifiers, *world.tokenizer, world.options,
                      {2, 2, absl::Seconds(1)});
@@ -254,8 +250,7 @@ TEST(CheckGroup, RejectsEveryKindOfNonsense) {
     if (!good.flat) break;
   }
   ASSERT_FALSE(good.flat);
-  ASSERT_TRUE(CheckGroup(job, good, world.options).ok())
-      << CheckGroup(job, good, world.options);
+  ASSERT_TRUE(CheckGroup(job, good, world.options).ok()) << CheckGroup(job, good, world.options);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const std::vector<std::pair<const char*, std::function<void(Group&)>>> changes = {
       {"id", [](Group& g) { g.id[0] = 'x'; }},
@@ -279,8 +274,14 @@ TEST(CheckGroup, RejectsEveryKindOfNonsense) {
       {"entropy", [nan](Group& g) { g.trajectories[0].entropy.back() = nan; }},
       {"logprob", [](Group& g) { g.trajectories[0].behaviour_logprobs.back() = 0.5f; }},
       {"token", [](Group& g) { g.trajectories[0].tokens[0] = -1; }},
-      {"routes", [](Group& g) { g.trajectories[0].routes = {2, 2, {1, 2, 3}}; }},
-      {"no layers", [](Group& g) { g.trajectories[0].routes = {0, 2, {1, 2}}; }},
+      {"routes",
+       [](Group& g) {
+         g.trajectories[0].routes = {2, 2, {1, 2, 3}};
+       }},
+      {"no layers",
+       [](Group& g) {
+         g.trajectories[0].routes = {0, 2, {1, 2}};
+       }},
       {"segment", [](Group& g) { g.trajectories[0].segments[1].token_count += 1; }},
       {"no segment", [](Group& g) { g.trajectories[0].segments.clear(); }},
       {"mask", [](Group& g) { g.trajectories[0].segments[0].loss_mask = true; }},

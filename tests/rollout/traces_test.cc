@@ -70,8 +70,8 @@ TEST(MiniCountdownTraces, SearchesComputeCompareAndNeverTryTwice) {
   for (int64_t i = 0; i < 500; ++i) {
     const Document document = *traces->At(i);
     const std::vector<std::string> prompt = absl::StrSplit(document.prompt, ' ');
-    const std::string reason = document.completion.substr(
-        8, document.completion.find(" </think>") - 8);
+    const std::string reason =
+        document.completion.substr(8, document.completion.find(" </think>") - 8);
     std::set<std::string> tried;
     const std::vector<std::string> tries = absl::StrSplit(reason, " WAIT ");
     for (size_t t = 0; t < tries.size(); ++t) {
@@ -226,9 +226,9 @@ TEST(CountdownTraces, TakeTheirTasksFromAFile) {
       MakeTraceGenerator("countdown", 1, {{"file", file.path()}, {"max_number", "50"}}).ok())
       << "a generator's option does not apply to a file";
   const TestFile bad("{\"nums\": [2, 0], \"target\": 14}\n");
-  EXPECT_THAT(std::string(
-                  MakeTraceGenerator("countdown", 1, {{"file", bad.path()}}).status().message()),
-              HasSubstr(absl::StrCat(bad.path(), ":1: number 0")));
+  EXPECT_THAT(
+      std::string(MakeTraceGenerator("countdown", 1, {{"file", bad.path()}}).status().message()),
+      HasSubstr(absl::StrCat(bad.path(), ":1: number 0")));
 }
 
 TEST(CountdownTraces, SolveTheRealTasks) {

@@ -58,8 +58,7 @@ TEST(TrainBatch, KeepsJobOrderThenSample) {
   const absl::StatusOr<TrainBatch> batch = MakeTrainBatch(groups, options);
   ASSERT_TRUE(batch.ok());
   ASSERT_EQ(batch->minibatches.size(), 2u);
-  EXPECT_THAT(batch->minibatches[0].trajectory_ids,
-              ::testing::ElementsAre("a0", "a1", "b0", "b1"));
+  EXPECT_THAT(batch->minibatches[0].trajectory_ids, ::testing::ElementsAre("a0", "a1", "b0", "b1"));
   EXPECT_THAT(batch->minibatches[1].trajectory_ids, ::testing::ElementsAre("c0", "c1"));
   EXPECT_EQ(batch->minibatches[0].sequences.size(), 4u);
   EXPECT_EQ(batch->minibatches[0].loss_tokens, 12);
@@ -68,7 +67,7 @@ TEST(TrainBatch, KeepsJobOrderThenSample) {
 }
 
 TEST(TrainBatch, LeavesNothingOutWithoutACount) {
-  std::vector<Group> groups = {MakeGroup("flat", 2, 0), MakeGroup("good", 1, 1),
+  std::vector<Group> groups = {MakeGroup("flat", 2, 0),   MakeGroup("good", 1, 1),
                                MakeGroup("outage", 0, 0), MakeGroup("stale", 1, 1),
                                MakeGroup("cut", 1, 1),    MakeGroup("easy", 9, 1)};
   groups[1].version = groups[0].version = groups[4].version = groups[5].version = 5;
@@ -128,8 +127,7 @@ TEST(TrainBatch, RefusesOptionsOutOfRange) {
   std::vector<Group> groups;
   TrainBatchOptions options;
   options.minibatches = 0;
-  EXPECT_EQ(MakeTrainBatch(groups, options).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(MakeTrainBatch(groups, options).status().code(), absl::StatusCode::kInvalidArgument);
   options = {};
   options.pass_rate_min = 0.9;
   options.pass_rate_max = 0.1;

@@ -470,9 +470,9 @@ class Liar final : public v1::PolicyService::Service {
     for (const v1::GenerateResponse& chunk : chunks) writer->Write(chunk);
     return end;
   }
-  grpc::Status Score(grpc::ServerContext*,
-                     grpc::ServerReaderWriter<v1::ScoreResponse, v1::ScoreRequest>* stream)
-      override {
+  grpc::Status Score(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::ScoreResponse, v1::ScoreRequest>* stream) override {
     v1::ScoreRequest request;
     while (stream->Read(&request)) {
     }

@@ -41,13 +41,12 @@ std::string Answer(const std::string& text) {
   return "<think>so</think> <answer>" + text + "</answer>";
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Remote, VerifierContractTest,
-    testing::Values(Remotely("exact", MakeQuestion(Answer("yes"), "yes"),
-                             MakeQuestion(Answer("no"), "yes")),
-                    Remotely("numeric", MakeQuestion(Answer("42"), "42.0"),
-                             MakeQuestion(Answer("41"), "42"))),
-    ContractName);
+INSTANTIATE_TEST_SUITE_P(Remote, VerifierContractTest,
+                         testing::Values(Remotely("exact", MakeQuestion(Answer("yes"), "yes"),
+                                                  MakeQuestion(Answer("no"), "yes")),
+                                         Remotely("numeric", MakeQuestion(Answer("42"), "42.0"),
+                                                  MakeQuestion(Answer("41"), "42"))),
+                         ContractName);
 
 // One fake behind a server.
 struct Faked {
@@ -93,7 +92,8 @@ TEST(RemoteVerifier, ASevenMegabyteCompletionAmongOthersIsJudged) {
   Faked faked;
   const auto client = faked.Connect();
   auto questions = Questions(4);
-  for (Question& question : questions) question = WithCompletion(question, std::string(7 << 20, 'x'));
+  for (Question& question : questions)
+    question = WithCompletion(question, std::string(7 << 20, 'x'));
   const auto verdicts = client->Verify(questions);
   ASSERT_TRUE(verdicts.ok()) << verdicts.status();
   for (const Verdict& verdict : *verdicts) EXPECT_EQ(verdict.outcome, Outcome::kWrong);
@@ -103,8 +103,8 @@ TEST(RemoteVerifier, AQuestionOverTheMessageLimitIsAnErrorThatSaysSo) {
   Faked faked;
   const auto client = faked.Connect();
   auto questions = Questions(2);
-  questions[1] = WithCompletion(
-      questions[1], std::string(static_cast<size_t>(convert::kMaxMessageBytes), 'x'));
+  questions[1] = WithCompletion(questions[1],
+                                std::string(static_cast<size_t>(convert::kMaxMessageBytes), 'x'));
   const auto verdicts = client->Verify(questions);
   ASSERT_TRUE(verdicts.ok()) << "the other question was judged";
   EXPECT_EQ((*verdicts)[0].outcome, Outcome::kCorrect);
@@ -140,8 +140,8 @@ TEST(RemoteVerifier, OneFailedCallOfSeveralIsAnOutageOfItsQuestionsAlone) {
   RemoteVerifierOptions options;
   options.retry.attempts = 1;
   const auto client = faked.Connect(options);
-  faked.fake->Script({FakeAct::Answer(), FakeAct::Fail(absl::UnavailableError("gone")),
-                      FakeAct::Answer()});
+  faked.fake->Script(
+      {FakeAct::Answer(), FakeAct::Fail(absl::UnavailableError("gone")), FakeAct::Answer()});
   const auto verdicts = client->Verify(Questions(130));
   ASSERT_TRUE(verdicts.ok());
   for (size_t i = 0; i < 130; ++i) {

@@ -49,8 +49,8 @@ TEST(Address, OfAnotherMachineIsRefusedByNameAndSaysWhatToDo) {
 }
 
 TEST(Address, MalformedIsRefused) {
-  for (const char* bad : {"", "unix:", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536",
-                          "127.0.0.1:-1", ":80", "::1:80", "127.0.0.1:80x"}) {
+  for (const char* bad : {"", "unix:", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+                          ":80", "::1:80", "127.0.0.1:80x"}) {
     EXPECT_FALSE(ParseAddress(bad).ok()) << bad;
   }
   EXPECT_TRUE(ParseAddress("unix:" + std::string(107, 'x')).ok());
@@ -127,10 +127,9 @@ TEST(RpcServer, NeverReplacesAFileThatIsNoSocket) {
   TestDirectory directory;
   std::ofstream(directory / "notes") << "precious";
   Served served;
-  EXPECT_EQ(Server::Start({"unix:" + (directory / "notes")}, {served.server.service()})
-                .status()
-                .code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(
+      Server::Start({"unix:" + (directory / "notes")}, {served.server.service()}).status().code(),
+      absl::StatusCode::kFailedPrecondition);
   std::string text;
   std::ifstream(directory / "notes") >> text;
   EXPECT_EQ(text, "precious");
@@ -148,7 +147,8 @@ TEST(RpcServer, TellsItsHealthByServiceName) {
   Served served;
   Serving serving({served.server.service()});
   EXPECT_EQ(HealthOf(serving.address(), "hone.v1.PolicyService"), 1);
-  EXPECT_EQ(HealthOf(serving.address(), "hone.v1.NoSuchService"), -static_cast<int>(absl::StatusCode::kNotFound));
+  EXPECT_EQ(HealthOf(serving.address(), "hone.v1.NoSuchService"),
+            -static_cast<int>(absl::StatusCode::kNotFound));
 }
 
 TEST(RpcServer, ShutsDownTwiceInPeaceAndLeavesNoSocketFile) {
@@ -189,9 +189,8 @@ TEST(Retries, EndAtOnceWhenTheClientIsCancelled) {
     absl::SleepFor(absl::Milliseconds(30));
     calls.Cancel();
   });
-  const absl::Status status =
-      rpc::WithRetries({1000, absl::Seconds(30), absl::Seconds(30)}, calls,
-                       [] { return absl::UnavailableError("gone"); });
+  const absl::Status status = rpc::WithRetries({1000, absl::Seconds(30), absl::Seconds(30)}, calls,
+                                               [] { return absl::UnavailableError("gone"); });
   canceller.join();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
   EXPECT_LT(absl::Now() - start, absl::Seconds(10));

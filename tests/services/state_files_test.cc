@@ -56,10 +56,10 @@ TEST(StateFiles, ArriveByteForByteWithEmptyAndNestedAndLargeOnes) {
   Write(from / "reference/model.safetensors", "abc");
   StateFilesWriter files(to.path() + "/", 1 << 30);
   v1::StateEnd end;
-  ASSERT_TRUE(ReadStateFiles(
-                  from.path(), [&](const v1::FileChunk& chunk) { return files.Add(chunk).ok(); },
-                  &end)
-                  .ok());
+  ASSERT_TRUE(
+      ReadStateFiles(
+          from.path(), [&](const v1::FileChunk& chunk) { return files.Add(chunk).ok(); }, &end)
+          .ok());
   EXPECT_EQ(end.files(), 4);
   ASSERT_TRUE(files.Finish(end).ok());
   for (const char* name : {"weights.bin", "exact.bin", "empty", "reference/model.safetensors"}) {
@@ -123,7 +123,8 @@ TEST(StateFiles, AStateThatIsNotWholeIsDataLossAndLeavesNothing) {
 TEST(StateFiles, WhatCannotBeSentIsNamed) {
   v1::StateEnd end;
   const auto read = [&](const std::string& path) {
-    return ReadStateFiles(path, [](const v1::FileChunk&) { return true; }, &end);
+    return ReadStateFiles(
+        path, [](const v1::FileChunk&) { return true; }, &end);
   };
   EXPECT_EQ(read("/no/such/place").code(), absl::StatusCode::kNotFound);
   TestDirectory directory;

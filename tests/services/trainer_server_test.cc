@@ -24,11 +24,10 @@ struct Trainer {
   // As a process that comes back: nothing of the old workers is known.
   void Restart() {
     server_stop();
-    scheduler = std::make_unique<Scheduler>(
-        SchedulerOptions{lease_time, 5, 64},
-        [this](const GroupJob& job, const Group& group) {
-          return CheckGroup(job, group, world.options);
-        });
+    scheduler = std::make_unique<Scheduler>(SchedulerOptions{lease_time, 5, 64},
+                                            [this](const GroupJob& job, const Group& group) {
+                                              return CheckGroup(job, group, world.options);
+                                            });
     WorkerSetup setup;
     setup.rollout = world.options;
     setup.tokenizer_json = world.tokenizer->json();
@@ -36,8 +35,8 @@ struct Trainer {
     setup.heartbeat = absl::Milliseconds(50);
     setup.jobs_per_lease = 2;
     EXPECT_TRUE(CheckWorkerSetup(setup).ok()) << CheckWorkerSetup(setup);
-    policy = std::make_unique<PolicyServer>(BorrowPolicy(&world.policy, nullptr),
-                                            PolicyServerOptions());
+    policy =
+        std::make_unique<PolicyServer>(BorrowPolicy(&world.policy, nullptr), PolicyServerOptions());
     jobs = std::make_unique<TrainerServer>(*scheduler, setup, [] { return RunStatus{3, 0}; });
     serving_start();
   }
@@ -228,9 +227,8 @@ TEST(RolloutAgent, StopGivesItsJobsBackAtOnce) {
 
 TEST(RolloutAgent, APolicyThatFailsOnceCostsAnAttemptAndNotTheRun) {
   Trainer trainer;
-  trainer.world.policy.OnGenerate([](int call) {
-    return call == 0 ? absl::InternalError("a bad day") : absl::OkStatus();
-  });
+  trainer.world.policy.OnGenerate(
+      [](int call) { return call == 0 ? absl::InternalError("a bad day") : absl::OkStatus(); });
   Agent agent(AgentOptions(trainer));
   const auto prints = trainer.RunBatch(2);
   ASSERT_TRUE(prints.ok()) << prints.status();

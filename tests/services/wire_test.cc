@@ -133,9 +133,11 @@ TEST(Wire, CarriesGenerateRequestsAndChunks) {
     const auto got = convert::FromProto(Travel(piece));
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_EQ(ShowAll(got->request_id, got->sequence, got->version, got->tokens, got->logprobs,
-                      got->entropy, got->stop_reason) + Show(got->routes),
-              ShowAll(chunk.request_id, chunk.sequence, chunk.version, chunk.tokens,
-                      chunk.logprobs, chunk.entropy, chunk.stop_reason) + Show(chunk.routes));
+                      got->entropy, got->stop_reason) +
+                  Show(got->routes),
+              ShowAll(chunk.request_id, chunk.sequence, chunk.version, chunk.tokens, chunk.logprobs,
+                      chunk.entropy, chunk.stop_reason) +
+                  Show(chunk.routes));
   }
 }
 
@@ -176,8 +178,10 @@ TEST(Wire, CarriesTrainingRequestsAndResults) {
     };
     EXPECT_EQ(show(*got), show(pass));
 
-    OptimStepRequest step = {values.In(0, 9), values.Name(), {values.Double(), 0.5, 0.25,
-                             values.Double(), values.Double(), std::abs(values.Double())}};
+    OptimStepRequest step = {
+        values.In(0, 9),
+        values.Name(),
+        {values.Double(), 0.5, 0.25, values.Double(), values.Double(), std::abs(values.Double())}};
     v1::OptimStepRequest asked;
     convert::ToProto(step, &asked);
     const auto heard = convert::FromProto(Travel(asked));
@@ -258,8 +262,9 @@ TEST(Wire, AVerdictOverItsLimitsBecomesAnOutageThatSaysSo) {
   for (const Verdict& over : {sent([](Verdict& v) { v.extracted.resize(4097); }),
                               sent([](Verdict& v) { v.evidence["e"].resize(1 << 20); }),
                               sent([](Verdict& v) { v.detail.resize(65537); }),
-                              sent([](Verdict& v) { v.parts.resize(65); }),
-                              sent([](Verdict& v) { v.parts = {{"x", kNan, {}}}; })}) {
+                              sent([](Verdict& v) { v.parts.resize(65); }), sent([](Verdict& v) {
+                                v.parts = {{"x", kNan, {}}};
+                              })}) {
     EXPECT_EQ(over.outcome, Outcome::kOutage);
     EXPECT_TRUE(absl::StrContains(over.detail, "does not fit the wire")) << over.detail;
   }
@@ -294,9 +299,8 @@ TEST(HostileMessage, OfATrajectoryIsRefusedByTheNameOfItsField) {
   ASSERT_TRUE(convert::FromProto(good).ok());
   ExpectRefused<T>(good, "id", [](T& t) { t.set_id("../../etc/passwd"); });
   ExpectRefused<T>(good, "key", [](T& t) { t.clear_key(); });
-  ExpectRefused<T>(good, "purpose", [](T& t) {
-    t.mutable_key()->set_purpose(static_cast<v1::Purpose>(99));
-  });
+  ExpectRefused<T>(good, "purpose",
+                   [](T& t) { t.mutable_key()->set_purpose(static_cast<v1::Purpose>(99)); });
   ExpectRefused<T>(good, "tokens", [](T& t) { t.clear_tokens(); });
   ExpectRefused<T>(good, "tokens[1]", [](T& t) { t.set_tokens(1, -3); });
   ExpectRefused<T>(good, "logprobs", [](T& t) { t.add_behaviour_logprobs(0); });
@@ -304,12 +308,10 @@ TEST(HostileMessage, OfATrajectoryIsRefusedByTheNameOfItsField) {
   ExpectRefused<T>(good, "entropy", [](T& t) { t.mutable_entropy()->RemoveLast(); });
   ExpectRefused<T>(good, "entropy[1]", [](T& t) { t.set_entropy(1, kInf); });
   ExpectRefused<T>(good, "segments", [](T& t) { t.clear_segments(); });
-  ExpectRefused<T>(good, "kind", [](T& t) {
-    t.mutable_segments(0)->set_kind(v1::SEGMENT_KIND_UNSPECIFIED);
-  });
-  ExpectRefused<T>(good, "segments[2].first_token", [](T& t) {
-    t.mutable_segments(2)->set_first_token(-1);
-  });
+  ExpectRefused<T>(good, "kind",
+                   [](T& t) { t.mutable_segments(0)->set_kind(v1::SEGMENT_KIND_UNSPECIFIED); });
+  ExpectRefused<T>(good, "segments[2].first_token",
+                   [](T& t) { t.mutable_segments(2)->set_first_token(-1); });
   ExpectRefused<T>(good, "token_count", [](T& t) {
     t.mutable_segments(1)->set_token_count(std::numeric_limits<int32_t>::max());
   });
@@ -345,15 +347,11 @@ TEST(HostileMessage, OfAGroupIsRefusedByTheNameOfItsField) {
   ExpectRefused<G>(good, "skipped", [](G& g) { g.set_skipped(-1); });
   ExpectRefused<G>(good, "baseline", [](G& g) { g.set_baseline(kNan); });
   ExpectRefused<G>(good, "drop", [](G& g) { g.clear_drop(); });
-  ExpectRefused<G>(good, "task.difficulty", [](G& g) {
-    g.mutable_task()->set_difficulty(-static_cast<double>(kInf));
-  });
-  ExpectRefused<G>(good, "task.id", [](G& g) {
-    g.mutable_task()->set_id(std::string(4097, 'x'));
-  });
-  ExpectRefused<G>(good, "trajectories[", [](G& g) {
-    g.mutable_trajectories(g.trajectories_size() - 1)->clear_tokens();
-  });
+  ExpectRefused<G>(good, "task.difficulty",
+                   [](G& g) { g.mutable_task()->set_difficulty(-static_cast<double>(kInf)); });
+  ExpectRefused<G>(good, "task.id", [](G& g) { g.mutable_task()->set_id(std::string(4097, 'x')); });
+  ExpectRefused<G>(good, "trajectories[",
+                   [](G& g) { g.mutable_trajectories(g.trajectories_size() - 1)->clear_tokens(); });
   ExpectRefused<G>(good, "lost[", [](G& g) { g.add_lost(); });
 }
 
@@ -412,7 +410,8 @@ TEST(HostileMessage, OfATrainRequestIsRefusedByTheNameOfItsField) {
     ASSERT_EQ(got.status().code(), absl::StatusCode::kInvalidArgument) << field;
     EXPECT_TRUE(absl::StrContains(got.status().message(), field)) << got.status();
   };
-  refused("loss parameter 'x'", [](F& f) { (*f.mutable_loss()->mutable_parameters())["x"] = kNan; });
+  refused("loss parameter 'x'",
+          [](F& f) { (*f.mutable_loss()->mutable_parameters())["x"] = kNan; });
   refused("temperature", [](F& f) { f.set_temperature(-1); });
   refused("first_index", [](F& f) { f.set_first_index(-1); });
   refused("total_loss_tokens", [](F& f) { f.set_total_loss_tokens(kInf); });

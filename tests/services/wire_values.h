@@ -81,8 +81,12 @@ class Values {
   }
 
   SampleKey Key() {
-    return {Bits(), static_cast<Purpose>(In(0, 5)), Bits(), static_cast<uint32_t>(Bits()),
-            static_cast<uint32_t>(Bits()), static_cast<uint32_t>(Bits())};
+    return {Bits(),
+            static_cast<Purpose>(In(0, 5)),
+            Bits(),
+            static_cast<uint32_t>(Bits()),
+            static_cast<uint32_t>(Bits()),
+            static_cast<uint32_t>(Bits())};
   }
   SamplingParams Sampling() {
     return {static_cast<float>(In(0, 1000)) / 7, static_cast<float>(In(1, 1000)) / 1000,
@@ -211,10 +215,11 @@ inline std::string Show(double value) {
   std::memcpy(&bits, &value, sizeof(bits));
   return absl::StrCat(absl::Hex(bits), "d ");
 }
-inline std::string Show(const std::string& text) { return absl::StrCat(text.size(), ":", text); }
+inline std::string Show(const std::string& text) {
+  return absl::StrCat(text.size(), ":", text);
+}
 template <typename T>
-  requires std::is_integral_v<T> || std::is_enum_v<T>
-std::string Show(T value) {
+requires std::is_integral_v<T> || std::is_enum_v<T> std::string Show(T value) {
   return absl::StrCat(static_cast<int64_t>(value), " ");
 }
 template <typename T>
@@ -237,7 +242,9 @@ std::string Show(const std::vector<T>& values) {
   for (const T& value : values) out += Show(value);
   return out + "]";
 }
-inline std::string Show(absl::Time time) { return absl::FormatTime(time); }
+inline std::string Show(absl::Time time) {
+  return absl::FormatTime(time);
+}
 template <typename... Fields>
 std::string ShowAll(const Fields&... fields) {
   return "(" + (Show(fields) + ...) + ")";
@@ -249,7 +256,9 @@ inline std::string Show(const SampleKey& k) {
 inline std::string Show(const SamplingParams& s) {
   return ShowAll(s.temperature, s.top_p, s.top_k, s.max_tokens);
 }
-inline std::string Show(const Routes& r) { return ShowAll(r.moe_layers, r.slots, r.experts); }
+inline std::string Show(const Routes& r) {
+  return ShowAll(r.moe_layers, r.slots, r.experts);
+}
 inline std::string Show(const Segment& s) {
   return ShowAll(s.role, s.kind, s.first_token, s.token_count, s.turn, s.loss_mask, s.version,
                  s.call_id, s.text);
@@ -279,8 +288,7 @@ inline std::string Show(const Trajectory& t) {
 }
 inline std::string Show(const Group& g) {
   return ShowAll(g.id, g.iteration, g.version, g.asked, g.outages, g.skipped, g.baseline,
-                 g.reward_std, g.flat, g.drop, g.generate_us, g.verify_us, g.trajectories,
-                 g.lost) +
+                 g.reward_std, g.flat, g.drop, g.generate_us, g.verify_us, g.trajectories, g.lost) +
          Show(g.task) + Show(g.key);
 }
 inline std::string Show(const GenerateRequest& r) {
@@ -306,11 +314,12 @@ inline std::string Show(const WorkerSetup& w) {
   }
   for (const VerifierSetup& v : w.verifiers) out += ShowAll(v.name, v.verifier, v.options);
   const RolloutOptions& r = w.rollout;
-  return out + ShowAll(r.run_id, r.group_size, r.prompt_template, r.eos, r.advantage.estimator,
-                       r.advantage.epsilon, r.advantage.clip, r.default_verifier,
-                       r.verify_attempts, absl::ToInt64Microseconds(r.verify_deadline),
-                       r.min_judged_share, r.keep_routes, w.tokenizer_json, w.policy_address,
-                       absl::ToInt64Microseconds(w.heartbeat), w.jobs_per_lease) +
+  return out +
+         ShowAll(r.run_id, r.group_size, r.prompt_template, r.eos, r.advantage.estimator,
+                 r.advantage.epsilon, r.advantage.clip, r.default_verifier, r.verify_attempts,
+                 absl::ToInt64Microseconds(r.verify_deadline), r.min_judged_share, r.keep_routes,
+                 w.tokenizer_json, w.policy_address, absl::ToInt64Microseconds(w.heartbeat),
+                 w.jobs_per_lease) +
          Show(r.sampling);
 }
 

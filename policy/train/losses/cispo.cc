@@ -20,7 +20,10 @@ class Cispo : public PolicyLoss {
     static constexpr ParameterRule kRules[] = {
         {"clip_low", &LossSettings::clip_low, 1.0, 0, 1, "the ratio's floor is 1 - clip_low"},
         {"clip_high", &LossSettings::clip_high, 4.0, 0, 1e6, "its ceiling is 1 + clip_high"},
-        kKlCoefficientRule, kEntropyCoefficientRule, kMaxTokensRule, kBehaviourWeightCapRule};
+        kKlCoefficientRule,
+        kEntropyCoefficientRule,
+        kMaxTokensRule,
+        kBehaviourWeightCapRule};
     return kRules;
   }
   absl::Span<const OptionRule> options() const override {

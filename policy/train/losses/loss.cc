@@ -45,8 +45,7 @@ absl::Status CheckMask(const TrainSequence& sequence, absl::string_view where) {
   for (size_t t = 1; t < sequence.loss_mask.size(); ++t) {
     if (sequence.loss_mask[t] != 0 && sequence.loss_mask[t] != 1) {
       return absl::InvalidArgumentError(absl::StrCat(where, ": loss_mask[", t, "] is ",
-                                                     sequence.loss_mask[t],
-                                                     "; it must be 0 or 1"));
+                                                     sequence.loss_mask[t], "; it must be 0 or 1"));
     }
   }
   return absl::OkStatus();
@@ -82,8 +81,8 @@ void MetricSums::AddMax(absl::string_view name, double value) {
 void MetricSums::Merge(const MetricSums& other) {
   for (const auto& [name, entry] : other.entries_) {
     Entry& mine = At(name, entry.kind);
-    mine.value = entry.kind == Kind::kMax ? std::max(mine.value, entry.value)
-                                          : mine.value + entry.value;
+    mine.value =
+        entry.kind == Kind::kMax ? std::max(mine.value, entry.value) : mine.value + entry.value;
     mine.weight += entry.weight;
   }
 }
@@ -136,11 +135,11 @@ absl::StatusOr<const Loss*> FindLoss(absl::string_view name) {
   for (const Loss* loss : AllLosses()) {
     if (loss->name() == name) return loss;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("there is no loss '", name, "'; known: ",
-                   absl::StrJoin(AllLosses(), ", ", [](std::string* out, const Loss* loss) {
-                     absl::StrAppend(out, loss->name());
-                   })));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "there is no loss '", name,
+      "'; known: ", absl::StrJoin(AllLosses(), ", ", [](std::string* out, const Loss* loss) {
+        absl::StrAppend(out, loss->name());
+      })));
 }
 
 std::vector<LossDescription> ListLosses() {

@@ -64,10 +64,10 @@ struct LossInput {
 };
 
 struct LossOutput {
-  double loss = 0;                   // this sequence's share of the update's loss
-  std::vector<double> d_logprobs;    // [T] dL/dlogprob, zero where masked out
-  std::vector<double> d_entropy;     // [T] or empty (zero)
-  std::vector<uint8_t> clipped;      // [T] 0, 1 clipped low, 2 clipped high
+  double loss = 0;                 // this sequence's share of the update's loss
+  std::vector<double> d_logprobs;  // [T] dL/dlogprob, zero where masked out
+  std::vector<double> d_entropy;   // [T] or empty (zero)
+  std::vector<uint8_t> clipped;    // [T] 0, 1 clipped low, 2 clipped high
   MetricSums metrics;
 };
 

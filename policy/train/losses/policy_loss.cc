@@ -29,13 +29,14 @@ double ClampLog(double x, double& count) {
   return std::clamp(x, -kLogClamp, kLogClamp);
 }
 
-bool IsClamped(double x) { return x > kLogClamp || x < -kLogClamp; }
+bool IsClamped(double x) {
+  return x > kLogClamp || x < -kLogClamp;
+}
 
 double LogRatio(const LossInput& input, size_t t) {
   const TrainSequence& sequence = *input.sequence;
-  const std::vector<float>& proximal = sequence.proximal_logprobs.empty()
-                                           ? sequence.behaviour_logprobs
-                                           : sequence.proximal_logprobs;
+  const std::vector<float>& proximal =
+      sequence.proximal_logprobs.empty() ? sequence.behaviour_logprobs : sequence.proximal_logprobs;
   return input.logprobs[t] - static_cast<double>(proximal[t]);
 }
 
@@ -78,8 +79,7 @@ void Report(const LossSettings& settings, bool clips, double share, const Tally&
   metrics.AddMean("policy/ratio_mean", tally.ratio, tally.tokens);
   if (tally.tokens > 0) metrics.AddMax("policy/ratio_max", tally.ratio_max);
   if (estimator != KlEstimator::kNone) {
-    metrics.AddMean(absl::StrCat("policy/kl_", KlEstimatorName(estimator)), tally.kl,
-                    tally.tokens);
+    metrics.AddMean(absl::StrCat("policy/kl_", KlEstimatorName(estimator)), tally.kl, tally.tokens);
     metrics.AddSum("policy/kl_clamped", tally.kl_clamped);
   }
   if (clips) {
@@ -154,8 +154,7 @@ absl::Status PolicyLoss::CheckTogether(const LossSettings& settings) const {
   const auto refuse = [&](absl::string_view why) {
     return absl::InvalidArgumentError(absl::StrCat("loss '", name(), "': ", why));
   };
-  const bool norm =
-      settings.aggregation == static_cast<int32_t>(Aggregation::kSeqMeanTokenSumNorm);
+  const bool norm = settings.aggregation == static_cast<int32_t>(Aggregation::kSeqMeanTokenSumNorm);
   if (norm && settings.max_tokens == 0) {
     return refuse("aggregation seq_mean_token_sum_norm needs the parameter max_tokens");
   }
@@ -201,8 +200,8 @@ LossOutput PolicyLoss::Evaluate(const LossSettings& settings, const LossInput& i
     }
     if (settings.kl != static_cast<int32_t>(KlEstimator::kNone)) {
       const double log_kl = input.logprobs[t] - static_cast<double>(sequence.reference_logprobs[t]);
-      const KlTerm kl = EstimateKl(static_cast<KlEstimator>(settings.kl),
-                                   ClampLog(log_kl, tally.kl_clamped));
+      const KlTerm kl =
+          EstimateKl(static_cast<KlEstimator>(settings.kl), ClampLog(log_kl, tally.kl_clamped));
       tally.kl += kl.value;
       if (!IsClamped(log_kl)) out.d_logprobs[t] += share * settings.kl_coefficient * kl.derivative;
     }

@@ -22,7 +22,10 @@ class PpoClip : public PolicyLoss {
          "ratios above 1 + clip_high are clipped"},
         {"dual_clip", &LossSettings::dual_clip, 0, 0, 1e6,
          "bound on the ratio where the advantage is negative; 0: off, else > 1"},
-        kKlCoefficientRule, kEntropyCoefficientRule, kMaxTokensRule, kBehaviourWeightCapRule};
+        kKlCoefficientRule,
+        kEntropyCoefficientRule,
+        kMaxTokensRule,
+        kBehaviourWeightCapRule};
     return kRules;
   }
   absl::Span<const OptionRule> options() const override {

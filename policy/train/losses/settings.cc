@@ -18,9 +18,8 @@ constexpr const char* kRatios[] = {"token", "sequence"};
 template <typename Rule>
 std::string Names(absl::Span<const Rule> rules) {
   if (rules.empty()) return "none";
-  return absl::StrJoin(rules, ", ", [](std::string* out, const Rule& rule) {
-    absl::StrAppend(out, rule.name);
-  });
+  return absl::StrJoin(rules, ", ",
+                       [](std::string* out, const Rule& rule) { absl::StrAppend(out, rule.name); });
 }
 
 template <typename Rule>
@@ -75,8 +74,8 @@ absl::StatusOr<LossSettings> ReadSettings(const LossSpec& spec,
   for (const auto& [name, value] : spec.options) {
     const OptionRule* rule = FindRule(options, name);
     if (rule == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("loss '", spec.name, "' has no option '",
-                                                     name, "'; known: ", Names(options)));
+      return absl::InvalidArgumentError(absl::StrCat("loss '", spec.name, "' has no option '", name,
+                                                     "'; known: ", Names(options)));
     }
     const absl::Status status = ReadOption(spec, *rule, value, settings);
     if (!status.ok()) return status;

@@ -27,7 +27,7 @@ enum class RatioLevel : int32_t { kToken = 0, kSequence = 1 };
 struct LossSettings {
   double clip_low = 0;
   double clip_high = 0;
-  double dual_clip = 0;             // 0: off; else > 1
+  double dual_clip = 0;  // 0: off; else > 1
   double kl_coefficient = 0;
   double entropy_coefficient = 0;
   double max_tokens = 0;

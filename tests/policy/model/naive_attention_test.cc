@@ -244,10 +244,18 @@ void Compare(const ModelConfig& config) {
   }
 }
 
-TEST(AbsorbedAttention, EqualsMaterialisedAttentionInV3) { Compare(TinyV3()); }
-TEST(AbsorbedAttention, EqualsMaterialisedAttentionInV2Lite) { Compare(TinyV2()); }
-TEST(AbsorbedAttention, EqualsMaterialisedAttentionInV2) { Compare(TinyV2Groups()); }
-TEST(AbsorbedAttention, EqualsMaterialisedAttentionInADenseModel) { Compare(TinyDense()); }
+TEST(AbsorbedAttention, EqualsMaterialisedAttentionInV3) {
+  Compare(TinyV3());
+}
+TEST(AbsorbedAttention, EqualsMaterialisedAttentionInV2Lite) {
+  Compare(TinyV2());
+}
+TEST(AbsorbedAttention, EqualsMaterialisedAttentionInV2) {
+  Compare(TinyV2Groups());
+}
+TEST(AbsorbedAttention, EqualsMaterialisedAttentionInADenseModel) {
+  Compare(TinyDense());
+}
 
 }  // namespace
 }  // namespace hone

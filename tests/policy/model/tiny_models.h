@@ -98,8 +98,8 @@ std::unique_ptr<Model<Real>> MakeModel(const ModelConfig& config,
   for (const ParameterInfo& info : (*model)->registry().all()) {
     if (info.shape.size() != 1) continue;
     for (int64_t i = 0; i < info.elements; ++i) {
-      values[static_cast<size_t>(info.offset + i)] += static_cast<Real>(
-          static_cast<float>(0.2 * (random.Uniform() - 0.5)));
+      values[static_cast<size_t>(info.offset + i)] +=
+          static_cast<Real>(static_cast<float>(0.2 * (random.Uniform() - 0.5)));
     }
   }
   (*model)->SetValues(values.data());

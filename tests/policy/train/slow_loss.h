@@ -31,7 +31,9 @@ inline std::string SlowOption(const LossSpec& spec, const std::string& name,
   return found == spec.options.end() ? preset : found->second;
 }
 
-inline double SlowClamp(double x) { return std::max(-20.0, std::min(20.0, x)); }
+inline double SlowClamp(double x) {
+  return std::max(-20.0, std::min(20.0, x));
+}
 
 // One token's policy term. `held` is the logprob that stopped gradients see.
 inline double SlowPolicyTerm(const LossSpec& spec, double log_ratio, double held_log_ratio,
@@ -96,8 +98,8 @@ inline double SlowLoss(const LossSpec& spec, const SlowBatch& batch,
         sum += s.d_logprobs[t] * logprob;
         continue;
       }
-      const double x = SlowOption(spec, "ratio", "token") == "sequence" ? mean
-                                                                         : logprob - proximal[t];
+      const double x =
+          SlowOption(spec, "ratio", "token") == "sequence" ? mean : logprob - proximal[t];
       double term = SlowPolicyTerm(spec, x, held[i][t] - proximal[t], logprob, s.advantages[t]);
       const double cap = SlowParameter(spec, "behaviour_weight_cap", 0);
       if (cap > 0) {
@@ -112,11 +114,16 @@ inline double SlowLoss(const LossSpec& spec, const SlowBatch& batch,
       sum += term - SlowParameter(spec, "entropy_coefficient", 0) * batch.entropy[i][t];
     }
     const std::string aggregation = SlowOption(spec, "aggregation", "token_mean");
-    if (spec.name == "custom") sum *= 1;
-    else if (aggregation == "token_mean") sum /= all_tokens;
-    else if (aggregation == "seq_mean_token_mean") sum /= tokens * all_sequences;
-    else if (aggregation == "seq_mean_token_sum") sum /= all_sequences;
-    else sum /= all_sequences * SlowParameter(spec, "max_tokens", 0);
+    if (spec.name == "custom")
+      sum *= 1;
+    else if (aggregation == "token_mean")
+      sum /= all_tokens;
+    else if (aggregation == "seq_mean_token_mean")
+      sum /= tokens * all_sequences;
+    else if (aggregation == "seq_mean_token_sum")
+      sum /= all_sequences;
+    else
+      sum /= all_sequences * SlowParameter(spec, "max_tokens", 0);
     total += s.weight * sum;
   }
   return total;

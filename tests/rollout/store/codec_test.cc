@@ -11,9 +11,12 @@ namespace {
 
 TEST(ChannelCodec, GivesBackIdsOfAnyRange) {
   ChannelCodec codec;
-  for (const std::vector<int32_t>& ids :
-       {std::vector<int32_t>{}, {0}, {65535, 0, 1}, {65536}, {-1, INT32_MAX, INT32_MIN},
-        std::vector<int32_t>(5000, 7)}) {
+  for (const std::vector<int32_t>& ids : {std::vector<int32_t>{},
+                                          {0},
+                                          {65535, 0, 1},
+                                          {65536},
+                                          {-1, INT32_MAX, INT32_MIN},
+                                          std::vector<int32_t>(5000, 7)}) {
     const ChannelBytes channel = codec.EncodeIds(ids);
     std::vector<int32_t> read = {99};
     ASSERT_EQ(codec.DecodeIds(channel, &read), absl::OkStatus());
@@ -67,8 +70,11 @@ TEST(ChannelCodec, RefusesEverySpoiledPart) {
 
 TEST(TextMap, GivesBackAnyBytes) {
   for (const std::map<std::string, std::string>& map :
-       {std::map<std::string, std::string>{}, {{"a", "b"}}, {{"q\"\\", std::string("\0\x1f\n", 3)}},
-        {{"\xff", "x"}, {"", ""}}, {{"utf", "\xe6\xb0\xb4"}, {"bad", "\xc3"}}}) {
+       {std::map<std::string, std::string>{},
+        {{"a", "b"}},
+        {{"q\"\\", std::string("\0\x1f\n", 3)}},
+        {{"\xff", "x"}, {"", ""}},
+        {{"utf", "\xe6\xb0\xb4"}, {"bad", "\xc3"}}}) {
     bool is_text = false;
     const std::string bytes = EncodeTextMap(map, &is_text);
     const auto read = DecodeTextMap(bytes, is_text);
@@ -90,14 +96,14 @@ TEST(TextMap, IsJsonWhereItCanBe) {
 }
 
 TEST(PlainText, IsValidUtf8WithoutNul) {
-  for (const char* good : {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-                           "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
-                           "12345678\xc3\xa9"}) {
+  for (const char* good :
+       {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+        "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "12345678\xc3\xa9"}) {
     EXPECT_TRUE(IsPlainText(good)) << good;
   }
-  for (const char* bad : {"\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82",
-                          "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-                          "abcdefgh\xff"}) {
+  for (const char* bad :
+       {"\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "abcdefgh\xff"}) {
     EXPECT_FALSE(IsPlainText(bad)) << bad;
   }
   EXPECT_FALSE(IsPlainText(absl::string_view("\0", 1)));

@@ -104,8 +104,8 @@ void FillUp(const std::string& path, const std::function<void(Store&)>& make_roo
 TEST(StoreCrash, HalfWritesNothingWhenTheFileMayNotGrow) {
   Folder folder;
   const auto limit = [](Store& store, int64_t pages) {
-    ASSERT_TRUE(StoreAccess::Of(store).db->Exec(absl::StrCat("PRAGMA max_page_count = ", pages))
-                    .ok());
+    ASSERT_TRUE(
+        StoreAccess::Of(store).db->Exec(absl::StrCat("PRAGMA max_page_count = ", pages)).ok());
   };
   auto store = OpenStore(folder.File(), Store::Mode::kCreate);
   limit(*store, 200);
@@ -133,8 +133,7 @@ TEST(StoreCrash, HalfWritesNothingOnAFullDisk) {
       return kCannotMount;
     }
     std::ofstream(folder.File("ballast")) << std::string(1 << 20, 'x');
-    FillUp(folder.File(),
-           [&](Store&) { std::filesystem::remove(folder.File("ballast")); });
+    FillUp(folder.File(), [&](Store&) { std::filesystem::remove(folder.File("ballast")); });
     return ::testing::Test::HasFailure() ? 1 : 0;
   });
   ASSERT_TRUE(WIFEXITED(status));
@@ -235,10 +234,12 @@ TEST(StoreCrash, NamesTrajectoryAndChannelWhoseChecksumDoesNotHold) {
   auto store = OpenStore(folder.File(), Store::Mode::kCreate);
   const Group group = RandomGroups(9).Make(0, 2, 20);
   ASSERT_TRUE(store->PutGroup(group).ok());
-  ASSERT_TRUE(StoreAccess::Of(*store).db
+  ASSERT_TRUE(StoreAccess::Of(*store)
+                  .db
                   ->Exec("UPDATE channel SET bytes = zeroblob(length(bytes)) "
                          "WHERE kind = (SELECT n FROM channel_kind WHERE name = 'entropy') "
-                         "AND trajectory = 2").ok());
+                         "AND trajectory = 2")
+                  .ok());
   for (const absl::Status& status :
        {store->GetGroup(group.id).status(), store->Verify(),
         store->GetChannel(group.trajectories[1].id, "entropy").status()}) {
@@ -264,7 +265,7 @@ TEST(StoreCrash, ReadsFromAFolderThatMayNotBeWritten) {
     if (!store.ok()) return std::fprintf(stderr, "%s\n", store.status().ToString().c_str()), 3;
     if (!(*store)->GetGroup(group.id)->has_value() || !(*store)->Verify().ok()) return 4;
     return absl::IsPermissionDenied(Store::Open(folder.File(), Store::Mode::kAppend).status()) ? 0
-                                                                                              : 5;
+                                                                                               : 5;
   });
   chmod(folder.path().c_str(), 0755);
   EXPECT_EQ(status, 0);

@@ -189,9 +189,9 @@ TEST_F(QueryTest, EveryViewCanBeRead) {
     Statement row = db.Prepare("SELECT name FROM sqlite_master WHERE type = 'view'");
     while (*row.Next()) views.insert(row.String(0));
   }
-  EXPECT_EQ(views, (std::set<std::string>{"channels", "curves", "drops", "evaluations", "groups", "metrics",
-                                          "rewards", "segments", "trajectories", "updates",
-                                          "verdicts"}));
+  EXPECT_EQ(views, (std::set<std::string>{"channels", "curves", "drops", "evaluations", "groups",
+                                          "metrics", "rewards", "segments", "trajectories",
+                                          "updates", "verdicts"}));
   for (const std::string& view : views) {
     Statement row = db.Prepare("SELECT * FROM " + view);
     while (true) {

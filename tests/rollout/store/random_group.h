@@ -81,18 +81,29 @@ class RandomGroups {
 };
 
 inline std::string RandomGroups::Words(int count) {
-  static constexpr const char* kWords[] = {"wait", "so", "12", "7", "+", "let", "me", "recheck",
-                                           "the", "sum", "is", "3", "minus", "answer", "x", "="};
+  static constexpr const char* kWords[] = {"wait",  "so",      "12",  "7",   "+",  "let",
+                                           "me",    "recheck", "the", "sum", "is", "3",
+                                           "minus", "answer",  "x",   "="};
   std::string text;
   for (int i = 0; i < count; ++i) text += std::string(i ? " " : "") + kWords[Int(0, 15)];
   return text;
 }
 
 inline std::string RandomGroups::Bytes() {
-  static const std::string kHostile[] = {
-      std::string("a\0b", 3), "\xff\xfe", "\xed\xa0\x80", "\xc0\x80", "", "'; DROP TABLE run; --",
-      "{\"a\": 1}", "\x1b[2J", "\xf0\x9f\x98\x80 \xe6\xb0\xb4", "tab\tnew\nline\"quote\\", "1e309",
-      std::string(3000, 'y'), std::string(1, '\0'), "\xe2\x80\xae"};
+  static const std::string kHostile[] = {std::string("a\0b", 3),
+                                         "\xff\xfe",
+                                         "\xed\xa0\x80",
+                                         "\xc0\x80",
+                                         "",
+                                         "'; DROP TABLE run; --",
+                                         "{\"a\": 1}",
+                                         "\x1b[2J",
+                                         "\xf0\x9f\x98\x80 \xe6\xb0\xb4",
+                                         "tab\tnew\nline\"quote\\",
+                                         "1e309",
+                                         std::string(3000, 'y'),
+                                         std::string(1, '\0'),
+                                         "\xe2\x80\xae"};
   return kHostile[Int(0, std::size(kHostile) - 1)] + (Int(0, 1) ? Words(2) : "");
 }
 
@@ -211,8 +222,8 @@ inline Group RandomGroups::MakeWild(uint64_t ordinal) {
     t.verify_attempts = 3;
     if (Int(0, 2) == 0) t.entropy.clear();
     if (Int(0, 2) == 0 && !t.tokens.empty()) {
-      t.tokens[0] = -1;                       // wide ids
-      t.behaviour_logprobs[0] = -0.0f;        // a value that was not sampled
+      t.tokens[0] = -1;                 // wide ids
+      t.behaviour_logprobs[0] = -0.0f;  // a value that was not sampled
     }
     if (Int(0, 1)) {
       t.routes.moe_layers = 2;

@@ -239,8 +239,7 @@ TEST(Store, TrimsRecordsAfterAnIterationAndKeepsGroups) {
     const Group group = random.Make(i, 2, 20);
     if (i == 4) first = group.trajectories[0].id;
     ASSERT_EQ(store->PutGroup(group), absl::OkStatus());
-    ASSERT_EQ(store->PutIteration(MakeIteration(static_cast<int64_t>(i), group)),
-              absl::OkStatus());
+    ASSERT_EQ(store->PutIteration(MakeIteration(static_cast<int64_t>(i), group)), absl::OkStatus());
     ASSERT_EQ(store->PutEvaluation(static_cast<int64_t>(i), 0, evaluation), absl::OkStatus());
     ASSERT_EQ(store->PutCheckpoint({static_cast<int64_t>(i), 0, "c", "w"}), absl::OkStatus());
   }
