@@ -133,7 +133,11 @@ void PrintEvaluation(const char* name, const EvaluationSummary& summary) {
       summary.waits_per_completion);
 }
 
-void PrintSummary(const TrainSummary& summary) {
+std::string EvaluationArgument(const v1::TaskSourceConfig& source) {
+  return source.path().empty() ? source.generator() : source.path();
+}
+
+void PrintSummary(const TrainSummary& summary, const v1::RunConfig& config) {
   if (summary.already_finished) std::cout << "This run was finished already.\n";
   std::cout << "\n";
   PrintEvaluation("before", summary.before);
@@ -152,14 +156,19 @@ void PrintSummary(const TrainSummary& summary) {
       "\n  pretraining %.1f s   training %.1f s   evaluation %.1f s   "
       "generator/learner gap %g\n",
       summary.pretrain_s, summary.train_s, summary.eval_s, summary.max_gap);
-  std::cout
-      << "\n  What this shows: RL amplifies rare traces that the base already has. It does not\n"
-         "  invent them: with none in pretraining it finds nothing\n"
-         "  (configs/run/quickstart_no_headroom.textproto).\n"
-      << "\n  run       " << summary.path << "\n  weights   " << summary.weights_hash
-      << "\n\n  hone inspect " << summary.path << " --sort advantage\n  hone eval --model "
-      << summary.path << "/checkpoints/latest --tasks mini_countdown\n  hone train --resume "
-      << summary.path << "\n";
+  if (config.name() == "quickstart") {
+    std::cout << "\n  What this shows: RL amplifies rare traces that the base already has. It does\n"
+                 "  not invent them: with none in pretraining it finds nothing\n"
+                 "  (configs/run/quickstart_no_headroom.textproto).\n";
+  }
+  std::cout << "\n  run       " << summary.path << "\n  weights   " << summary.weights_hash
+            << "\n\n  build/hone inspect " << summary.path
+            << " --sort advantage\n  build/hone eval --model " << summary.path
+            << "/checkpoints/latest --tasks "
+            << (config.evaluation().sources().empty()
+                    ? std::string("FILE.jsonl")
+                    : EvaluationArgument(config.evaluation().sources(0)))
+            << "\n  build/hone train --resume " << summary.path << "\n";
 }
 
 int Train(const TrainFlags& flags, const Globals& globals) {
@@ -186,7 +195,7 @@ int Train(const TrainFlags& flags, const Globals& globals) {
     auto text = ReadWholeFile(summary->path + "/summary.json");
     std::cout << (text.ok() ? *text : std::string("{\"end\":\"interrupted\"}\n"));
   } else if (summary->end != TrainEnd::kInterrupted) {
-    PrintSummary(*summary);
+    PrintSummary(*summary, *config);
   }
   if (summary->end == TrainEnd::kInterrupted) {
     std::cerr << "interrupted; the state is saved. Continue with: hone train --resume "
