@@ -12,9 +12,11 @@ namespace {
 constexpr char kBash[] = R"SH(_hone() {
   local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "$(hone --help | awk '/^Subcommands:/{on=1;next} on&&NF==0{exit} on&&/^  [a-z]/{print $1}')" -- "$current"))
+    COMPREPLY=($(compgen -W "$(hone --help |
+      awk '/^Subcommands:/{on=1;next} on&&NF==0{exit} on&&/^  [a-z]/{print $1}')" -- "$current"))
   elif [[ $current == -* ]]; then
-    COMPREPLY=($(compgen -W "$(hone "$command" --help | grep -oE -- '--[a-z][a-z-]*' | sort -u)" -- "$current"))
+    COMPREPLY=($(compgen -W "$(hone "$command" --help |
+      grep -oE -- '--[a-z][a-z-]*' | sort -u)" -- "$current"))
   else
     COMPREPLY=($(compgen -f -- "$current"))
   fi

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -17,6 +18,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 
 namespace hone {
@@ -205,10 +207,8 @@ TEST(Form, NoLineHasATabOrACarriageReturnOrEndsInABlank) {
 TEST(Form, EveryTextFileEndsInOneNewline) {
   Strings found;
   for (const SourceFile& file : Tree()) {
-    if (file.text.empty()) continue;
-    if (!absl::EndsWith(file.text, "\n") || absl::EndsWith(file.text, "\n\n")) {
-      found.push_back(At(file, file.lines.size() - 1, "does not end in one newline"));
-    }
+    const bool right = absl::EndsWith(file.text, "\n") && !absl::EndsWith(file.text, "\n\n");
+    if (!right && !file.text.empty()) found.push_back(At(file, file.lines.size() - 1, "the end"));
   }
   ExpectNone(found);
 }
@@ -330,17 +330,9 @@ TEST(FolderGraph, InsidePolicyGoesFromTensorToKernelsToModelToTrain) {
 }
 
 TEST(Kernels, AreChosenByTheBuildAndNotByThePreprocessor) {
-  Strings found;
-  for (const SourceFile& file : Tree()) {
-    if (!file.Under("policy/kernels/") || !file.IsCpp()) continue;
-    for (size_t i = 0; i < file.lines.size(); ++i) {
-      const std::string line = absl::StrReplaceAll(file.lines[i], {{" ", ""}});
-      if (StartsWithAny(line, {"#if", "#el"}) && !absl::StartsWith(line, "#ifndefHONE_")) {
-        found.push_back(At(file, i, file.lines[i]));
-      }
-    }
-  }
-  ExpectNone(found);
+  ExpectNone(LinesWith({"#i~f ", "#i~fdef ", "#el~"}, [](const SourceFile& file) {
+    return file.Under("policy/kernels/") && file.IsCpp();
+  }));
 }
 
 TEST(Asserts, AreAlwaysOn) {
