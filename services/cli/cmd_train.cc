@@ -157,9 +157,10 @@ void PrintSummary(const TrainSummary& summary, const v1::RunConfig& config) {
       "generator/learner gap %g\n",
       summary.pretrain_s, summary.train_s, summary.eval_s, summary.max_gap);
   if (config.name() == "quickstart") {
-    std::cout << "\n  What this shows: RL amplifies rare traces that the base already has. It does\n"
-                 "  not invent them: with none in pretraining it finds nothing\n"
-                 "  (configs/run/quickstart_no_headroom.textproto).\n";
+    std::cout
+        << "\n  What this shows: RL amplifies rare traces that the base already has. It does\n"
+           "  not invent them: with none in pretraining it finds nothing\n"
+           "  (configs/run/quickstart_no_headroom.textproto).\n";
   }
   std::cout << "\n  run       " << summary.path << "\n  weights   " << summary.weights_hash
             << "\n\n  build/hone inspect " << summary.path
