@@ -317,6 +317,8 @@ REGISTER_TYPED_TEST_SUITE_P(GeneratorContract, CompletionsKeepWithinWhatWasAsked
                             RefusesWhatIsOutOfRange, RefusesOptionsThatAreNotOffered,
                             ASinkThatSaysNoGetsNothingMore, APastDeadlineGivesCancelledCompletions,
                             ScoreRefusesWhatIsOutOfRange, InfoTellsWhatIsStoredWithATrajectory);
+// Programs may take the helpers of this header without a factory of their own.
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GeneratorContract);
 
 }  // namespace hone
 

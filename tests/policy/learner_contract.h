@@ -287,6 +287,8 @@ REGISTER_TYPED_TEST_SUITE_P(LearnerContract, AnUpdateMakesGoodCompletionsLikelie
                             SeveralCallsWithTheUpdatesTotalsMakeOneUpdate,
                             TheReferencePolicyStaysWhereItWas, ASavedStateGoesOnToTheSameWeights,
                             AFailedLoadLeavesTheOldStateUntouched, AClientsOwnGradientTeaches);
+// Programs may take the helpers of this header without a factory of their own.
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LearnerContract);
 
 }  // namespace hone
 
