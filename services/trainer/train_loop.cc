@@ -162,11 +162,10 @@ absl::StatusOr<std::vector<Group>> TrainLoop::RunJobs(const std::vector<GroupJob
     }
   }
   if (missing.empty()) return groups;
-  absl::Status stored;
-  auto made = parts_.scheduler->RunBatch(missing, [&](const Group& group) {
-    if (stored.ok()) stored = parts_.store->PutGroup(group);
-  });
+  auto made = parts_.scheduler->RunBatch(missing, [](const Group&) {});
   if (!made.ok()) return made.status();
+  // One transaction for the batch: a run killed before it makes the same groups again.
+  absl::Status stored = parts_.store->PutGroups(*made);
   if (!stored.ok()) return stored;
   for (size_t i = 0; i < made->size(); ++i) groups[place[i]] = std::move((*made)[i]);
   return groups;
