@@ -29,11 +29,13 @@ absl::StatusOr<std::vector<WeightedSource>> OpenDocuments(const v1::RunConfig& c
   std::vector<WeightedSource> sources;
   double total = 0;
   for (const v1::DocumentSourceConfig& source : config.pretrain().documents()) {
-    auto opened =
-        source.path().empty()
-            ? MakeTraceGenerator(source.generator(), config.seed(),
-                                 TaskOptions(source.options().begin(), source.options().end()))
-            : ReadDocumentFile(ResolveDataPath(source.path()));
+    TaskOptions options(source.options().begin(), source.options().end());
+    if (auto file = options.find("file"); file != options.end()) {
+      file->second = ResolveDataPath(file->second);
+    }
+    auto opened = source.path().empty()
+                      ? MakeTraceGenerator(source.generator(), config.seed(), options)
+                      : ReadDocumentFile(ResolveDataPath(source.path()));
     if (!opened.ok()) return opened.status();
     total += source.weight();
     sources.push_back({*std::move(opened), total});
