@@ -16,10 +16,10 @@
 namespace hone {
 
 struct DecodeOptions {
-  int32_t vocabulary = 0;        // rows past it are masked
-  int32_t max_batch = 64;        // completions running at once; more wait their turn
-  int32_t page_tokens = 32;      // of the latent cache
-  int32_t chunk_tokens = 0;      // tokens per GenerateChunk; 0: one chunk when a sequence ends
+  int32_t vocabulary = 0;    // rows past it are masked
+  int32_t max_batch = 64;    // completions running at once; more wait their turn
+  int32_t page_tokens = 32;  // of the latent cache
+  int32_t chunk_tokens = 0;  // tokens per GenerateChunk; 0: one chunk when a sequence ends
 };
 
 // One call at a time per engine; callers that want more hold several. The model must outlive it

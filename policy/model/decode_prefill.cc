@@ -56,8 +56,7 @@ void DecodeEngine::State::PrefillPass(absl::Span<const PromptPiece> pieces,
     rows += piece.count;
     most_pages = std::max(most_pages, static_cast<int64_t>(piece.prompt->pages.size()));
     ends += piece.first + piece.count == piece.prompt->tokens();
-    batch.max_length =
-        std::max(batch.max_length, static_cast<int32_t>(piece.first + piece.count));
+    batch.max_length = std::max(batch.max_length, static_cast<int32_t>(piece.first + piece.count));
   }
   const int64_t count = static_cast<int64_t>(pieces.size());
   arena.Reset();
@@ -82,8 +81,9 @@ void DecodeEngine::State::PrefillPass(absl::Span<const PromptPiece> pieces,
       positions[m] = static_cast<int32_t>(t);
       row_sequence[m] = static_cast<int32_t>(b);
       row_length[m] = static_cast<int32_t>(t + 1);
-      slots[m] = int64_t{pages[static_cast<size_t>(t / options.page_tokens)]} *
-                     options.page_tokens + t % options.page_tokens;
+      slots[m] =
+          int64_t{pages[static_cast<size_t>(t / options.page_tokens)]} * options.page_tokens +
+          t % options.page_tokens;
     }
     if (piece.first + piece.count == piece.prompt->tokens()) {
       *ending++ = static_cast<int32_t>(m - 1);

@@ -21,17 +21,17 @@
 namespace hone {
 
 struct PackedSequence {
-  absl::Span<const TokenId> tokens;       // [T], T >= 1; each in [0, vocab_size)
+  absl::Span<const TokenId> tokens;  // [T], T >= 1; each in [0, vocab_size)
   // Tokens t in [first_target, T) get a logprob; the others NaN. At least 1.
   int32_t first_target = 1;
-  const Routes* route_override = nullptr; // rows [0, T-1) at least; nullptr: the router decides
+  const Routes* route_override = nullptr;  // rows [0, T-1) at least; nullptr: the router decides
 };
 
 struct PackedOptions {
   float temperature = 1.0f;
   float top_p = 1.0f;
   int32_t top_k = 0;
-  int32_t vocabulary = 0;        // rows past it are masked; vocab_size: no mask
+  int32_t vocabulary = 0;  // rows past it are masked; vocab_size: no mask
   bool keep_for_backward = false;
   bool want_argmax = false;
   bool want_routes = false;
@@ -40,10 +40,10 @@ struct PackedOptions {
 // Index t of a sequence is about its token t; index 0 (and those before first_target) is NaN.
 template <typename Real>
 struct PackedResult {
-  std::vector<std::vector<Real>> logprobs;     // [B][T]
-  std::vector<std::vector<Real>> entropy;      // [B][T]
-  std::vector<std::vector<TokenId>> argmax;    // [B][T] when wanted, -1 where there is none
-  std::vector<Routes> routes;                  // [B] when wanted, T rows each
+  std::vector<std::vector<Real>> logprobs;   // [B][T]
+  std::vector<std::vector<Real>> entropy;    // [B][T]
+  std::vector<std::vector<TokenId>> argmax;  // [B][T] when wanted, -1 where there is none
+  std::vector<Routes> routes;                // [B] when wanted, T rows each
 };
 
 // Scratch for one thread's passes. Not thread-safe; the model must outlive it and must not change
@@ -61,9 +61,9 @@ class PackedPass {
   struct Gradients {
     // [B][T], index t about token t, as PackedResult. Entries without a logprob are ignored.
     std::vector<std::vector<Real>> d_logprobs;
-    std::vector<std::vector<Real>> d_entropy;   // may be empty: zero
+    std::vector<std::vector<Real>> d_entropy;  // may be empty: zero
     // Coefficient of each sequence's balance loss (alpha times its share); may be empty: zero.
-    std::vector<Real> balance_alpha;            // [B]
+    std::vector<Real> balance_alpha;  // [B]
   };
   // Adds dLoss/dvalues to `gradient` (device, [flat_elements]), rows in ascending order.
   // Returns each sequence's balance loss, alpha included (zeros without one).

@@ -15,8 +15,7 @@ namespace hone {
 namespace {
 
 // The columns that make content, with ?1 the iteration and ?2 the evaluation's name.
-constexpr absl::string_view kRunRows =
-    "SELECT id, parent_run, fork_version, config_hash FROM run";
+constexpr absl::string_view kRunRows = "SELECT id, parent_run, fork_version, config_hash FROM run";
 constexpr absl::string_view kVersionRows =
     "SELECT version, parent, weights_hash, optimizer_hash, router_bias_hash, data_cursor "
     "FROM policy_version ORDER BY version";
@@ -83,8 +82,7 @@ absl::Status WriteAddedChannels(Store::State& state, int64_t iteration, Canonica
         channel.ok() ? state.codec.DecodeRaw(*channel, &raw) : channel.status();
     if (!status.ok()) {
       return absl::DataLossError(absl::StrCat("store ", state.path, ": trajectory ", row.Bytes(0),
-                                              ", channel ", row.Bytes(1), ": ",
-                                              status.message()));
+                                              ", channel ", row.Bytes(1), ": ", status.message()));
     }
     out->Text(row.Bytes(0));
     out->Text(row.Bytes(1));
@@ -160,8 +158,8 @@ absl::Status WriteIterationContent(Store::State& state, int64_t iteration, Canon
   return WriteAddedChannels(state, iteration, out);
 }
 
-absl::Status WriteEvaluationContent(Store::State& state, int64_t iteration,
-                                    const std::string& name, CanonicalWriter* out) {
+absl::Status WriteEvaluationContent(Store::State& state, int64_t iteration, const std::string& name,
+                                    CanonicalWriter* out) {
   out->Int(iteration);
   out->Text(name);
   for (const absl::string_view sql : kEvaluationRows) {
@@ -173,12 +171,12 @@ absl::Status WriteEvaluationContent(Store::State& state, int64_t iteration,
 }
 
 absl::Status VerifyDigests(Store::State& state) {
-  return ForEachDigest(state, [&](const std::string& what, const std::string& stored,
-                                  CanonicalWriter* content) {
-    if (stored == content->Fingerprint()) return absl::OkStatus();
-    return absl::DataLossError(absl::StrCat("store ", state.path, ": ", what,
-                                            " is not what was stored: its digest does not hold"));
-  });
+  return ForEachDigest(
+      state, [&](const std::string& what, const std::string& stored, CanonicalWriter* content) {
+        if (stored == content->Fingerprint()) return absl::OkStatus();
+        return absl::DataLossError(absl::StrCat(
+            "store ", state.path, ": ", what, " is not what was stored: its digest does not hold"));
+      });
 }
 
 absl::StatusOr<std::string> Store::ContentHash() {

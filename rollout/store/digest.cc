@@ -11,8 +11,8 @@ namespace {
 
 template <typename T>
 void WriteArray(const std::vector<T>& values, CanonicalWriter* out) {
-  out->Text(absl::string_view(reinterpret_cast<const char*>(values.data()),
-                              values.size() * sizeof(T)));
+  out->Text(
+      absl::string_view(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)));
 }
 
 void WriteKey(const SampleKey& key, CanonicalWriter* out) {
@@ -143,7 +143,9 @@ void CanonicalWriter::Text(absl::string_view bytes) {
   bytes_.append(bytes.data(), bytes.size());
 }
 
-void CanonicalWriter::Null() { bytes_.push_back('n'); }
+void CanonicalWriter::Null() {
+  bytes_.push_back('n');
+}
 
 std::string CanonicalWriter::Sha256Digest() {
   Sha256 hash;

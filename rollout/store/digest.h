@@ -25,15 +25,15 @@ namespace hone {
 class CanonicalWriter {
  public:
   void Int(int64_t value);
-  void Real(double value);              // by its bits: -0.0 is not 0.0
+  void Real(double value);  // by its bits: -0.0 is not 0.0
   void Text(absl::string_view bytes);
   void Null();
   // Over what was written. Both start over.
-  std::string Sha256Digest();           // 32 bytes: for ContentHash
-  std::string Fingerprint();            // 16 bytes: finds accidents, not forgers; 20 times cheaper
+  std::string Sha256Digest();  // 32 bytes: for ContentHash
+  std::string Fingerprint();   // 16 bytes: finds accidents, not forgers; 20 times cheaper
 
  private:
-  void Varint(uint64_t value);          // LEB128
+  void Varint(uint64_t value);  // LEB128
   std::string bytes_;
 };
 

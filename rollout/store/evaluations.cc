@@ -14,7 +14,12 @@ absl::Status WriteAtK(SqliteDb& db, int64_t iteration, const std::string& name,
                       absl::string_view kind, const std::map<int32_t, double>& values) {
   for (const auto& [k, value] : values) {
     const absl::Status status = db.Prepare("INSERT INTO evaluation_at_k VALUES (?, ?, ?, ?, ?)")
-                                    .Int(iteration).Any(name).Text(kind).Int(k).Real(value).Run();
+                                    .Int(iteration)
+                                    .Any(name)
+                                    .Text(kind)
+                                    .Int(k)
+                                    .Real(value)
+                                    .Run();
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -24,13 +29,22 @@ absl::Status WriteCompletions(SqliteDb& db, int64_t iteration, const std::string
                               int64_t position, const std::vector<Trajectory>& trajectories) {
   for (const Trajectory& trajectory : trajectories) {
     const absl::Status status =
-        db.Prepare("INSERT INTO evaluation_completion (iteration, name, position, sample, "
-                   "trajectory_id, outcome, extracted, stop_reason, completion_tokens, reward, "
-                   "completion) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-            .Int(iteration).Any(name).Int(position).Int(trajectory.key.sample).Any(trajectory.id)
-            .Text(OutcomeName(trajectory.verdict.outcome)).Any(trajectory.verdict.extracted)
-            .Text(StopReasonName(trajectory.stop_reason)).Int(trajectory.completion_tokens())
-            .Real(trajectory.reward.total).Any(trajectory.completion()).Run();
+        db.Prepare(
+              "INSERT INTO evaluation_completion (iteration, name, position, sample, "
+              "trajectory_id, outcome, extracted, stop_reason, completion_tokens, reward, "
+              "completion) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            .Int(iteration)
+            .Any(name)
+            .Int(position)
+            .Int(trajectory.key.sample)
+            .Any(trajectory.id)
+            .Text(OutcomeName(trajectory.verdict.outcome))
+            .Any(trajectory.verdict.extracted)
+            .Text(StopReasonName(trajectory.stop_reason))
+            .Int(trajectory.completion_tokens())
+            .Real(trajectory.reward.total)
+            .Any(trajectory.completion())
+            .Run();
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -44,8 +58,15 @@ absl::Status WriteItem(SqliteDb& db, int64_t iteration, const std::string& name,
   const std::string answers = EncodeTextMap(counts, &is_text);
   Statement insert =
       db.Prepare("INSERT INTO evaluation_item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  insert.Int(iteration).Any(name).Int(position).Any(item.task_id).Any(item.task_hash).Int(item.n)
-      .Int(item.correct).Any(item.majority).Int(item.majority_correct);
+  insert.Int(iteration)
+      .Any(name)
+      .Int(position)
+      .Any(item.task_id)
+      .Any(item.task_hash)
+      .Int(item.n)
+      .Int(item.correct)
+      .Any(item.majority)
+      .Int(item.majority_correct);
   if (counts.empty()) {
     insert.Null();
   } else {
@@ -61,18 +82,30 @@ absl::Status WriteEvaluation(Store::State& state, int64_t iteration, int64_t ver
   SqliteDb& db = *state.db;
   absl::Status status =
       db.Prepare("INSERT INTO evaluation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-          .Int(iteration).Any(evaluation.name).Int(version).Int(evaluation.n).Int(evaluation.k)
-          .Real(evaluation.accuracy).Real(evaluation.ci_low).Real(evaluation.ci_high)
-          .Int(evaluation.truncated).Int(evaluation.outages).Int(evaluation.skipped)
-          .Real(evaluation.median_completion_tokens).Real(evaluation.mean_completion_tokens)
-          .Real(evaluation.waits_per_completion).Real(evaluation.format_mean).Blob("").Run();
+          .Int(iteration)
+          .Any(evaluation.name)
+          .Int(version)
+          .Int(evaluation.n)
+          .Int(evaluation.k)
+          .Real(evaluation.accuracy)
+          .Real(evaluation.ci_low)
+          .Real(evaluation.ci_high)
+          .Int(evaluation.truncated)
+          .Int(evaluation.outages)
+          .Int(evaluation.skipped)
+          .Real(evaluation.median_completion_tokens)
+          .Real(evaluation.mean_completion_tokens)
+          .Real(evaluation.waits_per_completion)
+          .Real(evaluation.format_mean)
+          .Blob("")
+          .Run();
   if (status.ok()) {
     status = WriteAtK(db, iteration, evaluation.name, "pass", evaluation.pass_at_k);
   }
   if (status.ok()) status = WriteAtK(db, iteration, evaluation.name, "maj", evaluation.maj_at_k);
   for (size_t i = 0; status.ok() && i < evaluation.items.size(); ++i) {
-    status = WriteItem(db, iteration, evaluation.name, static_cast<int64_t>(i),
-                       evaluation.items[i]);
+    status =
+        WriteItem(db, iteration, evaluation.name, static_cast<int64_t>(i), evaluation.items[i]);
   }
   if (!status.ok()) return status;
   CanonicalWriter content;
@@ -80,7 +113,10 @@ absl::Status WriteEvaluation(Store::State& state, int64_t iteration, int64_t ver
   if (!status.ok()) return status;
   const std::string digest = content.Fingerprint();
   return db.Prepare("UPDATE evaluation SET digest = ? WHERE iteration = ? AND name = ?")
-      .Blob(digest).Int(iteration).Any(evaluation.name).Run();
+      .Blob(digest)
+      .Int(iteration)
+      .Any(evaluation.name)
+      .Run();
 }
 
 // It is stored: the same content again is fine. The caller rolls back either way.
@@ -90,7 +126,9 @@ absl::Status CompareEvaluation(Store::State& state, int64_t iteration, int64_t v
        {"evaluation_completion", "evaluation_item", "evaluation_at_k", "evaluation"}) {
     const absl::Status status =
         state.db->Prepare(absl::StrCat("DELETE FROM ", table, " WHERE iteration = ? AND name = ?"))
-            .Int(iteration).Any(evaluation.name).Run();
+            .Int(iteration)
+            .Any(evaluation.name)
+            .Run();
     if (!status.ok()) return status;
   }
   absl::Status status = WriteEvaluation(state, iteration, version, evaluation);
@@ -106,8 +144,8 @@ absl::Status CompareEvaluation(Store::State& state, int64_t iteration, int64_t v
 }
 
 absl::Status ReadAtK(SqliteDb& db, int64_t iteration, Evaluation* evaluation) {
-  Statement row = db.Prepare(
-      "SELECT kind, k, value FROM evaluation_at_k WHERE iteration = ? AND name = ?");
+  Statement row =
+      db.Prepare("SELECT kind, k, value FROM evaluation_at_k WHERE iteration = ? AND name = ?");
   row.Int(iteration).Any(evaluation->name);
   while (true) {
     const absl::StatusOr<bool> more = row.Next();

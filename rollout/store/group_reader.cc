@@ -95,9 +95,8 @@ class TrajectoryReader {
 
  private:
   absl::Status Damage(absl::string_view what) const {
-    return absl::DataLossError(absl::StrCat("store ", state_.path, ": trajectory ",
-                                            trajectory_.id, ", ", what,
-                                            ". Restore the store from a copy."));
+    return absl::DataLossError(absl::StrCat("store ", state_.path, ": trajectory ", trajectory_.id,
+                                            ", ", what, ". Restore the store from a copy."));
   }
 
   absl::Status ReadSegments(int64_t tokens);
@@ -297,8 +296,8 @@ absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::s
     Statement row = state.db->Prepare(absl::StrCat(
         "SELECT g.n, g.id, g.run_seed, g.purpose, g.ordinal, g.attempt, g.sample, g.turn, "
         "g.iteration, g.version, g.asked, g.outages, g.skipped, g.baseline, g.reward_std, g.flat, "
-        "g.drop_reason, g.digest, ", kTaskColumns,
-        " FROM task_group g JOIN task k ON k.n = g.task WHERE g.id = ?"));
+        "g.drop_reason, g.digest, ",
+        kTaskColumns, " FROM task_group g JOIN task k ON k.n = g.task WHERE g.id = ?"));
     const absl::StatusOr<bool> found = row.Any(id).Next();
     if (!found.ok()) return found.status();
     if (!*found) return std::optional<Group>();
@@ -317,8 +316,8 @@ absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::s
     *stored_digest = row.String(17);
     const absl::Status status = ReadTask(row, 18, &group.task);
     if (!status.ok()) {
-      return absl::DataLossError(absl::StrCat("store ", state.path, ": group ", id,
-                                              ", its task: ", status.message()));
+      return absl::DataLossError(
+          absl::StrCat("store ", state.path, ": group ", id, ", its task: ", status.message()));
     }
   }
   Statement row = state.db->Prepare(
@@ -328,8 +327,7 @@ absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::s
     const absl::StatusOr<bool> more = row.Next();
     if (!more.ok()) return more.status();
     if (!*more) return std::make_optional(std::move(group));
-    const absl::Status status =
-        ReadTrajectoryRow(state, row, &group.trajectories.emplace_back());
+    const absl::Status status = ReadTrajectoryRow(state, row, &group.trajectories.emplace_back());
     if (!status.ok()) return status;
   }
 }
@@ -370,8 +368,8 @@ absl::StatusOr<std::string> Store::ResolveTrajectory(const std::string& prefix) 
   const absl::StatusOr<bool> another = row.Next();
   if (!another.ok()) return another.status();
   if (*another) {
-    return absl::InvalidArgumentError(absl::StrCat("several trajectories begin with ", prefix,
-                                                   ": ", id, ", ", row.Bytes(0),
+    return absl::InvalidArgumentError(absl::StrCat("several trajectories begin with ", prefix, ": ",
+                                                   id, ", ", row.Bytes(0),
                                                    ", ...; give more digits"));
   }
   return id;

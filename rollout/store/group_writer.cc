@@ -38,8 +38,12 @@ class GroupWriter {
 };
 
 void BindKey(const SampleKey& key, Statement* statement) {
-  statement->Int(static_cast<int64_t>(key.run_seed)).Int(static_cast<int64_t>(key.purpose))
-      .Int(static_cast<int64_t>(key.group_ordinal)).Int(key.attempt).Int(key.sample).Int(key.turn);
+  statement->Int(static_cast<int64_t>(key.run_seed))
+      .Int(static_cast<int64_t>(key.purpose))
+      .Int(static_cast<int64_t>(key.group_ordinal))
+      .Int(key.attempt)
+      .Int(key.sample)
+      .Int(key.turn);
 }
 
 void BindOptional(const std::optional<double>& value, Statement* statement) {
@@ -75,8 +79,16 @@ absl::StatusOr<int64_t> GroupWriter::TaskRow() {
   Statement insert = db_.Prepare(
       "INSERT INTO task (hash, task_id, source, split, position, prompt, answer, tests, verifier, "
       "difficulty, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  insert.Text(hash).Any(task.id).Any(task.source).Any(task.split).Int(task.index).Any(task.prompt)
-      .Any(task.answer).Any(task.tests_json).Any(task.verifier).Real(task.difficulty);
+  insert.Text(hash)
+      .Any(task.id)
+      .Any(task.source)
+      .Any(task.split)
+      .Int(task.index)
+      .Any(task.prompt)
+      .Any(task.answer)
+      .Any(task.tests_json)
+      .Any(task.verifier)
+      .Real(task.difficulty);
   BindMap(task.metadata, &metadata, &insert);
   const absl::Status status = insert.Run();
   if (!status.ok()) return status;
@@ -93,8 +105,12 @@ absl::StatusOr<int64_t> GroupWriter::SetupRow(const Trajectory& t) {
   const auto cached = state_.setups.find(key);
   if (cached != state_.setups.end()) return cached->second;
   const auto bind = [&](Statement& statement) -> Statement& {
-    return statement.Any(t.backend).Any(t.tokenizer_hash).Any(t.template_name)
-        .Real(sampling.temperature).Real(sampling.top_p).Int(sampling.top_k)
+    return statement.Any(t.backend)
+        .Any(t.tokenizer_hash)
+        .Any(t.template_name)
+        .Real(sampling.temperature)
+        .Real(sampling.top_p)
+        .Int(sampling.top_k)
         .Int(sampling.max_tokens);
   };
   Statement insert = db_.Prepare(
@@ -133,8 +149,7 @@ absl::StatusOr<int64_t> GroupWriter::TextRow(const Segment& segment, int64_t tra
     const auto found = shared_texts_.find(segment.text);
     if (found != shared_texts_.end()) return found->second;
   }
-  Statement insert =
-      db_.Prepare("INSERT INTO text (\"group\", trajectory, body) VALUES (?, ?, ?)");
+  Statement insert = db_.Prepare("INSERT INTO text (\"group\", trajectory, body) VALUES (?, ?, ?)");
   insert.Int(group_n_);
   shared ? insert.Null() : insert.Int(trajectory_n);
   const absl::Status status = insert.Any(segment.text).Run();
@@ -153,10 +168,18 @@ absl::Status GroupWriter::WriteSegments(const Trajectory& trajectory, int64_t n)
     if (!text.ok()) return text.status();
     const absl::Status status =
         db_.Prepare("INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-            .Int(n).Int(static_cast<int64_t>(i)).Any(segment.role)
-            .Text(SegmentKindName(segment.kind)).Int(segment.first_token).Int(segment.token_count)
-            .Int(segment.turn).Int(segment.loss_mask).Int(segment.version).Any(segment.call_id)
-            .Int(*text).Run();
+            .Int(n)
+            .Int(static_cast<int64_t>(i))
+            .Any(segment.role)
+            .Text(SegmentKindName(segment.kind))
+            .Int(segment.first_token)
+            .Int(segment.token_count)
+            .Int(segment.turn)
+            .Int(segment.loss_mask)
+            .Int(segment.version)
+            .Any(segment.call_id)
+            .Int(*text)
+            .Run();
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -191,8 +214,12 @@ absl::Status GroupWriter::WriteVerdict(const Trajectory& trajectory, int64_t n) 
   std::string evidence;
   Statement insert =
       db_.Prepare("INSERT INTO verdict VALUES (?, 0, 'live', ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  insert.Int(n).Int(group_.drop == DropReason::kNone).Int(*verifier)
-      .Text(OutcomeName(verdict.outcome)).Any(verdict.extracted).Int(verdict.extracted_truncated)
+  insert.Int(n)
+      .Int(group_.drop == DropReason::kNone)
+      .Int(*verifier)
+      .Text(OutcomeName(verdict.outcome))
+      .Any(verdict.extracted)
+      .Int(verdict.extracted_truncated)
       .Any(verdict.detail);
   BindMap(verdict.evidence, &evidence, &insert);
   return insert.Int(trajectory.verify_attempts).Int(verdict.elapsed_us).Run();
@@ -230,10 +257,12 @@ absl::Status GroupWriter::WriteTrajectory(const Trajectory& trajectory, int posi
       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING");
   insert.Text(trajectory.id).Int(group_n_).Int(position).Int(*setup);
   BindKey(trajectory.key, &insert);
-  absl::Status status =
-      insert.Text(StopReasonName(trajectory.stop_reason))
-          .Int(static_cast<int64_t>(trajectory.tokens.size())).Int(trajectory.completion_tokens())
-          .Real(trajectory.reward.total).Real(trajectory.advantage).Run();
+  absl::Status status = insert.Text(StopReasonName(trajectory.stop_reason))
+                            .Int(static_cast<int64_t>(trajectory.tokens.size()))
+                            .Int(trajectory.completion_tokens())
+                            .Real(trajectory.reward.total)
+                            .Real(trajectory.advantage)
+                            .Run();
   if (!status.ok()) return status;
   if (db_.changed_rows() == 0) {
     return absl::DataLossError(absl::StrCat("group ", group_.id, ": trajectory ", trajectory.id,
@@ -252,7 +281,9 @@ absl::Status GroupWriter::WriteDropped() {
     const Verdict& verdict = group_.lost[i];
     std::string evidence;
     Statement insert = db_.Prepare("INSERT INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?)");
-    insert.Int(group_n_).Int(static_cast<int64_t>(i)).Text(OutcomeName(verdict.outcome))
+    insert.Int(group_n_)
+        .Int(static_cast<int64_t>(i))
+        .Text(OutcomeName(verdict.outcome))
         .Any(verdict.detail);
     BindMap(verdict.evidence, &evidence, &insert);
     const absl::Status status = insert.Any(verdict.verifier).Int(verdict.elapsed_us).Run();
@@ -271,12 +302,20 @@ absl::Status GroupWriter::Write(const std::string& digest) {
       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   insert.Text(group_.id).Int(*task);
   BindKey(group_.key, &insert);
-  absl::Status status =
-      insert.Int(group_.iteration).Int(group_.version).Int(group_.asked)
-          .Int(static_cast<int64_t>(group_.trajectories.size())).Int(group_.outages)
-          .Int(group_.skipped).Real(group_.baseline).Real(group_.reward_std).Int(group_.flat)
-          .Text(DropReasonName(group_.drop)).Blob(digest).Int(group_.generate_us)
-          .Int(group_.verify_us).Run();
+  absl::Status status = insert.Int(group_.iteration)
+                            .Int(group_.version)
+                            .Int(group_.asked)
+                            .Int(static_cast<int64_t>(group_.trajectories.size()))
+                            .Int(group_.outages)
+                            .Int(group_.skipped)
+                            .Real(group_.baseline)
+                            .Real(group_.reward_std)
+                            .Int(group_.flat)
+                            .Text(DropReasonName(group_.drop))
+                            .Blob(digest)
+                            .Int(group_.generate_us)
+                            .Int(group_.verify_us)
+                            .Run();
   if (!status.ok()) return status;
   group_n_ = db_.last_insert_row();
   for (size_t i = 0; i < group_.trajectories.size(); ++i) {

@@ -14,8 +14,8 @@ absl::StatusOr<int64_t> TrajectoryRow(Store::State& state, const std::string& id
   const absl::StatusOr<bool> found = row.Any(id).Next();
   if (!found.ok()) return found.status();
   if (*found) return row.GetInt(0);
-  return absl::FailedPreconditionError(absl::StrCat(
-      "store ", state.path, ": trajectory ", id, " is not stored; put its group first"));
+  return absl::FailedPreconditionError(absl::StrCat("store ", state.path, ": trajectory ", id,
+                                                    " is not stored; put its group first"));
 }
 
 absl::StatusOr<int64_t> TokenCount(Store::State& state, int64_t trajectory_n) {
@@ -33,16 +33,27 @@ absl::Status WriteUpdate(Store::State& state, int64_t iteration, const UpdateRec
   }
   absl::Status status =
       state.db->Prepare("INSERT INTO policy_update VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
-          .Int(iteration).Int(update.epoch).Int(update.minibatch).Any(update.update_id)
-          .Int(update.slots).Real(update.learning_rate).Any(update.loss_json)
-          .Any(update.hash_before).Any(update.hash_after).Run();
+          .Int(iteration)
+          .Int(update.epoch)
+          .Int(update.minibatch)
+          .Any(update.update_id)
+          .Int(update.slots)
+          .Real(update.learning_rate)
+          .Any(update.loss_json)
+          .Any(update.hash_before)
+          .Any(update.hash_after)
+          .Run();
   if (!status.ok()) return status;
   for (size_t i = 0; i < update.order.size(); ++i) {
     const absl::StatusOr<int64_t> trajectory = TrajectoryRow(state, update.order[i]);
     if (!trajectory.ok()) return trajectory.status();
     status = state.db->Prepare("INSERT INTO policy_update_sequence VALUES (?, ?, ?, ?, ?)")
-                 .Int(iteration).Int(update.epoch).Int(update.minibatch)
-                 .Int(static_cast<int64_t>(i)).Int(*trajectory).Run();
+                 .Int(iteration)
+                 .Int(update.epoch)
+                 .Int(update.minibatch)
+                 .Int(static_cast<int64_t>(i))
+                 .Int(*trajectory)
+                 .Run();
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -56,19 +67,24 @@ absl::Status WriteVersion(Store::State& state, int64_t iteration, const VersionR
   if (!found.ok()) return found.status();
   if (!*found) {
     return state.db->Prepare("INSERT INTO policy_version VALUES (?, ?, ?, ?, ?, ?, ?)")
-        .Int(version.version).Int(version.parent).Any(version.weights_hash)
-        .Any(version.optimizer_hash).Any(version.router_bias_hash).Any(version.data_cursor)
-        .Int(iteration).Run();
+        .Int(version.version)
+        .Int(version.parent)
+        .Any(version.weights_hash)
+        .Any(version.optimizer_hash)
+        .Any(version.router_bias_hash)
+        .Any(version.data_cursor)
+        .Int(iteration)
+        .Run();
   }
   if (old.GetInt(0) == version.parent && old.Bytes(1) == version.weights_hash &&
       old.Bytes(2) == version.optimizer_hash && old.Bytes(3) == version.router_bias_hash &&
       old.Bytes(4) == version.data_cursor) {
     return absl::OkStatus();
   }
-  return absl::DataLossError(absl::StrCat(
-      "store ", state.path, ": version ", version.version, " is stored with weights ",
-      old.Bytes(1), ", not ", version.weights_hash,
-      ". The same updates gave two results: compare the backends of both attempts."));
+  return absl::DataLossError(
+      absl::StrCat("store ", state.path, ": version ", version.version, " is stored with weights ",
+                   old.Bytes(1), ", not ", version.weights_hash,
+                   ". The same updates gave two results: compare the backends of both attempts."));
 }
 
 absl::Status WriteAddedChannels(Store::State& state, const IterationRecord& record) {
@@ -77,22 +93,20 @@ absl::Status WriteAddedChannels(Store::State& state, const IterationRecord& reco
     if (!n.ok()) return n.status();
     const absl::StatusOr<int64_t> tokens = TokenCount(state, *n);
     if (!tokens.ok()) return tokens.status();
-    const absl::StatusOr<std::vector<Segment>> segments =
-        ReadSegmentRanges(*state.db, *n, *tokens);
+    const absl::StatusOr<std::vector<Segment>> segments = ReadSegmentRanges(*state.db, *n, *tokens);
     if (!segments.ok()) return segments.status();
     const std::vector<uint8_t> mask_T = SampledMask(*segments, *tokens);
     absl::StatusOr<int64_t> ordinal = NextChannelOrdinal(*state.db, *n);
     if (!ordinal.ok()) return ordinal.status();
     if (*ordinal + static_cast<int64_t>(channels.size()) > kChannelsPerTrajectory) {
-      return absl::InvalidArgumentError(absl::StrCat("trajectory ", id, " has ", *ordinal,
-                                                     " channels; at most ",
-                                                     kChannelsPerTrajectory));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "trajectory ", id, " has ", *ordinal, " channels; at most ", kChannelsPerTrajectory));
     }
     for (const auto& [name, values_T] : channels) {
       if (static_cast<int64_t>(values_T.size()) != *tokens || name.empty() || !IsPlainText(name)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("trajectory ", id, ", channel '", name, "': ", values_T.size(),
-                         " values for ", *tokens, " tokens"));
+        return absl::InvalidArgumentError(absl::StrCat("trajectory ", id, ", channel '", name,
+                                                       "': ", values_T.size(), " values for ",
+                                                       *tokens, " tokens"));
       }
       const absl::Status status = WriteChannel(state, *n, (*ordinal)++, name, record.iteration,
                                                state.codec.EncodeFloats(values_T, mask_T));
@@ -105,12 +119,18 @@ absl::Status WriteAddedChannels(Store::State& state, const IterationRecord& reco
 absl::Status WriteMetrics(Store::State& state, const IterationRecord& record) {
   for (const auto& [name, value] : record.metrics) {
     const absl::Status status = state.db->Prepare("INSERT INTO metric VALUES (?, ?, ?)")
-                                    .Int(record.iteration).Any(name).Real(value).Run();
+                                    .Int(record.iteration)
+                                    .Any(name)
+                                    .Real(value)
+                                    .Run();
     if (!status.ok()) return status;
   }
   for (const auto& [name, value] : record.observed) {
     const absl::Status status = state.db->Prepare("INSERT INTO observed_metric VALUES (?, ?, ?)")
-                                    .Int(record.iteration).Any(name).Real(value).Run();
+                                    .Int(record.iteration)
+                                    .Any(name)
+                                    .Real(value)
+                                    .Run();
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -118,8 +138,8 @@ absl::Status WriteMetrics(Store::State& state, const IterationRecord& record) {
 
 // All rows of a record, its digest last.
 absl::Status WriteIteration(Store::State& state, const IterationRecord& record) {
-  absl::Status status = state.db->Prepare("INSERT INTO iteration VALUES (?, ?)")
-                            .Int(record.iteration).Blob("").Run();
+  absl::Status status =
+      state.db->Prepare("INSERT INTO iteration VALUES (?, ?)").Int(record.iteration).Blob("").Run();
   for (const UpdateRecord& update : record.updates) {
     if (status.ok()) status = WriteUpdate(state, record.iteration, update);
   }
@@ -134,18 +154,22 @@ absl::Status WriteIteration(Store::State& state, const IterationRecord& record) 
   if (!status.ok()) return status;
   const std::string digest = content.Fingerprint();
   return state.db->Prepare("UPDATE iteration SET digest = ? WHERE iteration = ?")
-      .Blob(digest).Int(record.iteration).Run();
+      .Blob(digest)
+      .Int(record.iteration)
+      .Run();
 }
 
 // Deletes the rows of iterations in [first, last] from one table.
 absl::Status DeleteIterations(SqliteDb& db, absl::string_view table, int64_t first, int64_t last) {
   return db.Prepare(absl::StrCat("DELETE FROM ", table, " WHERE iteration BETWEEN ? AND ?"))
-      .Int(first).Int(last).Run();
+      .Int(first)
+      .Int(last)
+      .Run();
 }
 
 // Children before parents.
-constexpr absl::string_view kIterationTables[] = {
-    "policy_update_sequence", "policy_update", "metric", "observed_metric", "iteration"};
+constexpr absl::string_view kIterationTables[] = {"policy_update_sequence", "policy_update",
+                                                  "metric", "observed_metric", "iteration"};
 constexpr absl::string_view kEvaluationTables[] = {"evaluation_completion", "evaluation_item",
                                                    "evaluation_at_k", "evaluation"};
 
@@ -156,7 +180,9 @@ absl::Status DeleteRecords(SqliteDb& db, int64_t first, int64_t last) {
   }
   // `iteration > 0` lets the partial index channel_added be used.
   return db.Prepare("DELETE FROM channel WHERE iteration > 0 AND iteration BETWEEN ? AND ?")
-      .Int(first).Int(last).Run();
+      .Int(first)
+      .Int(last)
+      .Run();
 }
 
 // The iteration is stored: the same content again is fine. The caller rolls back either way.
@@ -289,8 +315,8 @@ absl::StatusOr<std::vector<VersionRecord>> Store::Versions() {
     const absl::StatusOr<bool> more = row.Next();
     if (!more.ok()) return more.status();
     if (!*more) return versions;
-    versions.push_back({row.GetInt(0), row.GetInt(1), row.String(2), row.String(3), row.String(4),
-                        row.String(5)});
+    versions.push_back(
+        {row.GetInt(0), row.GetInt(1), row.String(2), row.String(3), row.String(4), row.String(5)});
   }
 }
 
@@ -302,8 +328,11 @@ absl::Status Store::PutCheckpoint(const CheckpointRecord& checkpoint) {
   if (status.ok()) status = state_->db->Exec("PRAGMA synchronous = FULL");
   if (!status.ok()) return status;
   status = state_->db->Prepare("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?)")
-               .Int(checkpoint.iteration).Int(checkpoint.version).Any(checkpoint.path)
-               .Any(checkpoint.weights_hash).Run();
+               .Int(checkpoint.iteration)
+               .Int(checkpoint.version)
+               .Any(checkpoint.path)
+               .Any(checkpoint.weights_hash)
+               .Run();
   const absl::Status restored = state_->db->Exec("PRAGMA synchronous = NORMAL");
   return status.ok() ? restored : status;
 }

@@ -25,7 +25,7 @@ struct Store::State {
   Mode mode = Mode::kReadOnly;
   std::unique_ptr<SqliteDb> db;
   ChannelCodec codec;
-  std::mutex mutex;             // guards all of it
+  std::mutex mutex;  // guards all of it
   double write_seconds = 0;
   // Rows already there, by canonical key. Such rows are never deleted.
   absl::flat_hash_map<std::string, int64_t> setups;
@@ -91,8 +91,8 @@ absl::StatusOr<ChannelBytes> ReadChannelBytes(const Statement& row, int column);
 
 // content.cc. The rows that an iteration or an evaluation has, in canonical form.
 absl::Status WriteIterationContent(Store::State& state, int64_t iteration, CanonicalWriter* out);
-absl::Status WriteEvaluationContent(Store::State& state, int64_t iteration,
-                                    const std::string& name, CanonicalWriter* out);
+absl::Status WriteEvaluationContent(Store::State& state, int64_t iteration, const std::string& name,
+                                    CanonicalWriter* out);
 // Compares every stored digest and checksum with the rows.
 absl::Status VerifyDigests(Store::State& state);
 

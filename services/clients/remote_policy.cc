@@ -31,7 +31,7 @@ struct RemotePolicy::State {
   std::string id_prefix;
   std::atomic<uint64_t> next_id{0};
   std::mutex mutex;
-  std::string gradients_at;    // instance that holds the pending gradients; empty: unknown
+  std::string gradients_at;  // instance that holds the pending gradients; empty: unknown
 
   std::string NewId() { return absl::StrCat(id_prefix, "/", next_id.fetch_add(1)); }
   absl::Status Retry(const std::function<absl::Status()>& attempt) {
@@ -72,8 +72,12 @@ absl::Status CountError(size_t got, size_t asked) {
 }  // namespace
 
 RemotePolicy::RemotePolicy(std::unique_ptr<State> state) : state_(std::move(state)) {}
-RemotePolicy::~RemotePolicy() { Cancel(); }
-void RemotePolicy::Cancel() { state_->calls.Cancel(); }
+RemotePolicy::~RemotePolicy() {
+  Cancel();
+}
+void RemotePolicy::Cancel() {
+  state_->calls.Cancel();
+}
 
 absl::StatusOr<std::unique_ptr<RemotePolicy>> RemotePolicy::Connect(const std::string& address,
                                                                     RemotePolicyOptions options) {
@@ -146,14 +150,13 @@ absl::StatusOr<ScoreResult> RemotePolicy::Score(const ScoreRequest& request) {
         if (i >= request.sequences.size()) {
           return rpc::Nonsense(state_->peer, CountError(i + 1, request.sequences.size()));
         }
-        const absl::Status good = convert::AppendFromProto(
-            sequence, request.sequences[i].size(), request.return_routes, &result);
+        const absl::Status good = convert::AppendFromProto(sequence, request.sequences[i].size(),
+                                                           request.return_routes, &result);
         if (!good.ok()) return rpc::Nonsense(state_->peer, good);
       }
       return absl::OkStatus();
     };
-    return Exchange(call, stream.get(), request.sequences.size(), std::move(first), add,
-                    on_reply);
+    return Exchange(call, stream.get(), request.sequences.size(), std::move(first), add, on_reply);
   });
   if (!status.ok()) return status;
   if (result.logprobs.size() != request.sequences.size()) {
@@ -217,8 +220,7 @@ absl::StatusOr<ForwardBackwardResult> RemotePolicy::ForwardBackward(
       const absl::Status good = TakePass(reply, request, &result);
       return good.ok() ? good : rpc::Nonsense(state_->peer, good);
     };
-    return Exchange(call, stream.get(), request.sequences.size(), std::move(first), add,
-                    on_reply);
+    return Exchange(call, stream.get(), request.sequences.size(), std::move(first), add, on_reply);
   });
   if (!status.ok()) return status;
   if (result.logprobs.size() != request.sequences.size()) {
@@ -273,8 +275,7 @@ absl::StatusOr<UpdateResult> RemotePolicy::Update(const ForwardBackwardRequest& 
       stepped = true;
       return absl::OkStatus();
     };
-    return Exchange(call, stream.get(), pass.sequences.size(), std::move(first), add,
-                    on_reply);
+    return Exchange(call, stream.get(), pass.sequences.size(), std::move(first), add, on_reply);
   });
   if (!status.ok()) return status;
   if (!stepped || result.pass.logprobs.size() != pass.sequences.size()) {

@@ -28,8 +28,12 @@ struct RemoteTrainer::State {
 };
 
 RemoteTrainer::RemoteTrainer(std::unique_ptr<State> state) : state_(std::move(state)) {}
-RemoteTrainer::~RemoteTrainer() { Cancel(); }
-void RemoteTrainer::Cancel() { state_->calls.Cancel(); }
+RemoteTrainer::~RemoteTrainer() {
+  Cancel();
+}
+void RemoteTrainer::Cancel() {
+  state_->calls.Cancel();
+}
 
 absl::StatusOr<std::unique_ptr<RemoteTrainer>> RemoteTrainer::Connect(const std::string& address) {
   auto channel = rpc::MakeChannel(address);
@@ -100,8 +104,7 @@ absl::StatusOr<bool> RemoteTrainer::Heartbeat(const std::string& worker) {
   return response.finished();
 }
 
-absl::Status RemoteTrainer::Submit(const std::string& worker, uint64_t lease,
-                                   const Group& group) {
+absl::Status RemoteTrainer::Submit(const std::string& worker, uint64_t lease, const Group& group) {
   rpc::ScopedCall call(state_->calls, kSubmit);
   v1::SubmitResponse response;
   auto writer = state_->stub->Submit(call.context(), &response);
@@ -116,8 +119,10 @@ absl::Status RemoteTrainer::Submit(const std::string& worker, uint64_t lease,
   const auto send = [&] {
     if (bytes > convert::kMaxMessageBytes) {
       status = absl::ResourceExhaustedError(
-          absl::StrCat("group ", group.id, ": a trajectory, or the group without its trajectories, "
-                       "is over ", convert::kMaxMessageBytes, " bytes on the wire"));
+          absl::StrCat("group ", group.id,
+                       ": a trajectory, or the group without its trajectories, "
+                       "is over ",
+                       convert::kMaxMessageBytes, " bytes on the wire"));
     } else {
       open = writer->Write(message);
     }

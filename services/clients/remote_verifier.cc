@@ -41,10 +41,9 @@ struct RemoteVerifier::State {
     });
     if (!status.ok()) return status;
     if (response.judgements_size() != static_cast<int>(questions.size())) {
-      return rpc::Nonsense(
-          peer, absl::InvalidArgumentError(absl::StrCat(response.judgements_size(),
-                                                        " judgements for ", questions.size(),
-                                                        " questions")));
+      return rpc::Nonsense(peer, absl::InvalidArgumentError(
+                                     absl::StrCat(response.judgements_size(), " judgements for ",
+                                                  questions.size(), " questions")));
     }
     for (const v1::Judgement& judgement : response.judgements()) {
       auto verdict = convert::FromProto(judgement);
@@ -64,9 +63,15 @@ struct RemoteVerifier::State {
 };
 
 RemoteVerifier::RemoteVerifier(std::unique_ptr<State> state) : state_(std::move(state)) {}
-RemoteVerifier::~RemoteVerifier() { Cancel(); }
-void RemoteVerifier::Cancel() { state_->calls.Cancel(); }
-VerifierInfo RemoteVerifier::Describe() const { return state_->info; }
+RemoteVerifier::~RemoteVerifier() {
+  Cancel();
+}
+void RemoteVerifier::Cancel() {
+  state_->calls.Cancel();
+}
+VerifierInfo RemoteVerifier::Describe() const {
+  return state_->info;
+}
 
 absl::StatusOr<std::unique_ptr<RemoteVerifier>> RemoteVerifier::Connect(
     const std::string& address, const std::string& name, const VerifierOptions& verifier_options,

@@ -20,7 +20,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
   auto parsed = ParseAddress(address);
   if (!parsed.ok()) return parsed.status();
   if (!parsed->is_unix && parsed->port == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("address '", address, "': port 0 is for "
+    return absl::InvalidArgumentError(absl::StrCat("address '", address,
+                                                   "': port 0 is for "
                                                    "listening; connect to the port it printed"));
   }
   grpc::ChannelArguments arguments;
@@ -38,8 +39,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  return grpc::CreateCustomChannel(parsed->Target(), grpc::InsecureChannelCredentials(),
-                                   arguments);
+  return grpc::CreateCustomChannel(parsed->Target(), grpc::InsecureChannelCredentials(), arguments);
 }
 
 CallSet::CallSet() = default;

@@ -124,8 +124,8 @@ TEST(ServedPolicyProcess, KilledAndRestartedIsFilledAgainAndGoesOn) {
   TestDirectory directory;
   const std::string model = ModelIn(directory);
   const std::string address = "unix:" + (directory / "policy");
-  const std::vector<std::string> command = {"serve", "policy", "--listen", address, "--backend",
-                                            "reference", "--threads", "1"};
+  const std::vector<std::string> command = {"serve",     "policy",    "--listen",  address,
+                                            "--backend", "reference", "--threads", "1"};
   auto server = std::make_unique<Process>(command);
   ASSERT_EQ(server->Listening(), address);
   auto client = RemotePolicy::Connect(address);
@@ -234,10 +234,10 @@ TEST(RolloutProcess, KilledAtWorkIsReplacedByAnotherAndTheGroupsAreTheSame) {
 
 TEST(RolloutProcess, ExitCodesTellWhyItEnded) {
   TestDirectory directory;
-  EXPECT_EQ(Process({"rollout", "--trainer", "unix:" + (directory / "nobody"), "--patience-s",
-                     "0.3"})
-                .Wait(),
-            5);
+  EXPECT_EQ(
+      Process({"rollout", "--trainer", "unix:" + (directory / "nobody"), "--patience-s", "0.3"})
+          .Wait(),
+      5);
   EXPECT_EQ(Process({"rollout", "--trainer", "10.0.0.1:1"}).Wait(), 2);
   Trainer trainer;
   Process worker({"rollout", "--trainer", trainer.serving.address()});
