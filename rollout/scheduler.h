@@ -45,7 +45,7 @@ class Scheduler {
   ~Scheduler();
 
   // Puts a batch of jobs up and waits until every one has its group, in job order. on_group is
-  // called once per group as it arrives (any order, one call at a time): the store's write.
+  // called once per group as it arrives (any order, one call at a time): the way to the store.
   // Errors: a job failed max_attempts times (its last error), Cancel was called (CANCELLED).
   absl::StatusOr<std::vector<Group>> RunBatch(std::vector<GroupJob> jobs,
                                               const std::function<void(const Group&)>& on_group);

@@ -18,7 +18,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "channel bytes are little-endian");
 
-constexpr size_t kRawBelowBytes = 256;  // zstd gains nothing there
+constexpr size_t kRawBelowBytes = 1024;  // there zstd costs more time than it saves bytes
 constexpr int kZstdLevel = 1;
 
 size_t Width(absl::string_view dtype) {

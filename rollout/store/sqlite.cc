@@ -78,7 +78,6 @@ Statement::~Statement() {
 void Statement::Rewind() {
   if (statement_ == nullptr) return;
   sqlite3_reset(statement_);
-  if (bound_ > 0) sqlite3_clear_bindings(statement_);
   bound_ = 0;
 }
 
@@ -174,6 +173,9 @@ absl::string_view Statement::Bytes(int column) const {
 
 absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& target,
                                                          const std::string& path, int flags) {
+  // Before the first connection of the process: allocations need no shared counters.
+  static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  (void)configured;  // a refusal (SQLite was started by somebody else) costs time only
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(target.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   std::unique_ptr<SqliteDb> db(new SqliteDb(handle, path));

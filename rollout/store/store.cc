@@ -102,7 +102,7 @@ absl::Status Configure(SqliteDb& db, bool writable) {
   if (writable) {
     sql +=
         "PRAGMA synchronous = NORMAL; PRAGMA secure_delete = OFF;"
-        "PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;";
+        "PRAGMA wal_autocheckpoint = 16000; PRAGMA journal_size_limit = 67108864;";
   } else {
     sql += "PRAGMA query_only = ON;";
   }

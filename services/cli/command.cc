@@ -3,20 +3,16 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
+#include "services/trainer/resources.h"
 
 namespace hone::cli {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Length of the valid UTF-8 sequence at text[0]; 0 when there is none.
 size_t Utf8Length(absl::string_view text, uint32_t* code) {
@@ -111,7 +107,7 @@ Progress::Progress(std::string label, const Globals& globals)
     : label_(std::move(label)),
       terminal_(isatty(STDERR_FILENO) != 0),
       quiet_(globals.quiet),
-      started_(Now()) {}
+      started_(MonotonicSeconds()) {}
 
 Progress::~Progress() {
   Finish();
@@ -119,7 +115,7 @@ Progress::~Progress() {
 
 void Progress::Update(int64_t done, int64_t total, const std::string& note) {
   if (quiet_) return;
-  const double now = Now();
+  const double now = MonotonicSeconds();
   const bool last = total > 0 && done >= total;
   if (!last && now - last_ < (terminal_ ? 0.1 : 5.0)) return;
   last_ = now;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/trainer/base_policy.h"
 
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "policy/tokenizer/tokenizer.h"
 #include "rollout/task_source.h"
 #include "services/convert/run_config.h"
+#include "services/trainer/resources.h"
 #include "services/trainer/run_directory.h"
 #include "services/trainer/train_setup.h"
 
@@ -86,10 +86,6 @@ absl::StatusOr<TrainSequence> Encode(const Document& document, const Tokenizer& 
   sequence.loss_mask.assign(sequence.tokens.size(), 0.0f);
   for (size_t t = learned_from; t < sequence.tokens.size(); ++t) sequence.loss_mask[t] = 1.0f;
   return sequence;
-}
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 absl::StatusOr<std::unique_ptr<LocalPolicy>> FreshPolicy(const v1::RunConfig& config, int threads,
@@ -229,7 +225,7 @@ absl::StatusOr<std::string> PrepareBase(const v1::RunConfig& config, const BaseO
   }
   auto temporary = MakeTemporaryDirectory(options.bases_directory, key);
   if (!temporary.ok()) return temporary.status();
-  const double began = Now();
+  const double began = MonotonicSeconds();
   absl::Status made = PretrainInto(config, options, *temporary);
   if (made.ok()) {
     made = PublishDirectory(*temporary, target);
@@ -238,7 +234,7 @@ absl::StatusOr<std::string> PrepareBase(const v1::RunConfig& config, const BaseO
   }
   std::filesystem::remove_all(*temporary, error);
   if (!made.ok()) return made;
-  *pretrain_seconds = Now() - began;
+  *pretrain_seconds = MonotonicSeconds() - began;
   return target;
 }
 

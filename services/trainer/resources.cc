@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 
 #include "google/protobuf/stubs/common.h"
@@ -15,6 +16,10 @@
 #include "sqlite3.h"
 
 namespace hone {
+
+double MonotonicSeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 int64_t ResidentBytes() {
   long pages = 0;

@@ -15,6 +15,9 @@ std::string HostName();
 // A JSON object: host, cores, kernel, compiler, backends, package versions.
 std::string EnvironmentJson();
 
+// Of a clock that only goes forward: for durations.
+double MonotonicSeconds();
+
 }  // namespace hone
 
 #endif  // HONE_SERVICES_TRAINER_RESOURCES_H_

@@ -2,7 +2,6 @@
 #include "services/trainer/train_loop.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,47 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "policy/checkpoint/checkpoint_directory.h"
-#include "policy/hash.h"
 #include "policy/train/schedule.h"
 #include "rollout/train_batch.h"
 #include "services/convert/run_config.h"
 #include "services/trainer/resources.h"
 
 namespace hone {
-namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
-
-std::string TrainPosition::ToJson() const {
-  nlohmann::ordered_json json;
-  json["iteration"] = iteration;
-  json["task_cursor"] = task_cursor;
-  json["train_seconds"] = train_seconds;
-  json["max_gap"] = max_gap;
-  const std::string body = json.dump();
-  json["sha256"] = Sha256Hex(body);
-  return json.dump();
-}
-
-absl::StatusOr<TrainPosition> TrainPosition::FromJson(const std::string& text) {
-  nlohmann::ordered_json json = nlohmann::ordered_json::parse(text, nullptr, false);
-  const absl::Status damaged =
-      absl::DataLossError("trainer.json is damaged: its digest does not match its content");
-  if (!json.is_object() || !json.contains("sha256") || !json["sha256"].is_string()) return damaged;
-  const std::string digest = json["sha256"];
-  json.erase("sha256");
-  if (Sha256Hex(json.dump()) != digest) return damaged;
-  TrainPosition position;
-  position.iteration = json.value("iteration", int64_t{0});
-  position.task_cursor = json.value("task_cursor", int64_t{0});
-  position.train_seconds = json.value("train_seconds", 0.0);
-  position.max_gap = json.value("max_gap", 0.0);
-  return position;
-}
 
 TrainLoop::TrainLoop(const v1::RunConfig& config, const std::string& run_id, TrainParts parts,
                      TrainCallbacks callbacks)
@@ -58,22 +22,23 @@ TrainLoop::TrainLoop(const v1::RunConfig& config, const std::string& run_id, Tra
       run_id_(run_id),
       parts_(parts),
       callbacks_(std::move(callbacks)),
+      writer_(*parts.store),
       rollout_(RolloutOptionsOf(config, run_id)),
       loss_(LossOf(config.learner(), config.rollout().max_tokens())) {}
 
 absl::StatusOr<TrainEnd> TrainLoop::Run(TrainPosition from, const std::atomic<int>* stop) {
   position_ = from;
-  const double began = Now();
+  const double began = MonotonicSeconds();
   const int64_t every = config_.checkpoint().every();
   while (position_.iteration < config_.learner().iterations()) {
-    const double iteration_began = Now();
+    const double iteration_began = MonotonicSeconds();
     absl::Status done = RunIteration();
     if (!done.ok()) return done;
-    position_.train_seconds += Now() - iteration_began;
+    position_.train_seconds += MonotonicSeconds() - iteration_began;
     const bool last = position_.iteration == config_.learner().iterations();
     const bool stopped = stop != nullptr && stop->load() != 0;
     const bool late =
-        config_.limits().max_seconds() > 0 && Now() - began > config_.limits().max_seconds();
+        config_.limits().max_seconds() > 0 && MonotonicSeconds() - began > config_.limits().max_seconds();
     const bool reached =
         config_.limits().stop_at_accuracy() > 0 && accuracy_ >= config_.limits().stop_at_accuracy();
     if (last || stopped || late || reached || position_.iteration % every == 0) {
@@ -95,21 +60,20 @@ absl::Status TrainLoop::RunIteration() {
 
   IterationRecord record;
   record.iteration = position_.iteration + 1;
-  const double began = Now();
+  const double began = MonotonicSeconds();
   auto groups = MakeGroups();
   if (!groups.ok()) return groups.status();
   absl::Status outages = CheckOutages(*groups);
   if (!outages.ok()) return outages;
-  const double made = Now();
+  const double made = MonotonicSeconds();
   absl::Status updated = UpdatePolicy(*groups, record);
   if (!updated.ok()) return updated;
-  AddTimes(*groups, made - began, Now() - made, record);
+  AddTimes(*groups, made - began, MonotonicSeconds() - made, record);
 
   position_.iteration = record.iteration;
   absl::Status evaluated = EvaluateIfDue(record);
   if (!evaluated.ok()) return evaluated;
-  stored_seconds_ = parts_.store->stats().write_seconds;
-  absl::Status stored = parts_.store->PutIteration(record);
+  absl::Status stored = StoreIteration(record);
   if (!stored.ok()) return stored;
   if (config_.learner().reference_reset_iterations() > 0 &&
       record.iteration % config_.learner().reference_reset_iterations() == 0) {
@@ -162,11 +126,9 @@ absl::StatusOr<std::vector<Group>> TrainLoop::RunJobs(const std::vector<GroupJob
     }
   }
   if (missing.empty()) return groups;
-  auto made = parts_.scheduler->RunBatch(missing, [](const Group&) {});
+  auto made =
+      parts_.scheduler->RunBatch(missing, [this](const Group& group) { writer_.Put(group); });
   if (!made.ok()) return made.status();
-  // One transaction for the batch: a run killed before it makes the same groups again.
-  absl::Status stored = parts_.store->PutGroups(*made);
-  if (!stored.ok()) return stored;
   for (size_t i = 0; i < made->size(); ++i) groups[place[i]] = std::move((*made)[i]);
   return groups;
 }
@@ -359,7 +321,7 @@ absl::Status TrainLoop::EvaluateIfDue(IterationRecord& record) {
       record.iteration == config_.learner().iterations()) {
     return absl::OkStatus();  // the last one is evaluated in full, afterwards
   }
-  const double began = Now();
+  const double began = MonotonicSeconds();
   auto evaluations = EvaluateNow(config_.evaluation().limit(), "eval", "");
   if (!evaluations.ok()) return evaluations.status();
   for (const Evaluation& evaluation : *evaluations) {
@@ -368,7 +330,7 @@ absl::Status TrainLoop::EvaluateIfDue(IterationRecord& record) {
     record.metrics[prefix + "median_completion_tokens"] = evaluation.median_completion_tokens;
     record.metrics[prefix + "waits_per_completion"] = evaluation.waits_per_completion;
   }
-  record.observed["time/evaluate_s"] = Now() - began;
+  record.observed["time/evaluate_s"] = MonotonicSeconds() - began;
   return absl::OkStatus();
 }
 
@@ -435,6 +397,17 @@ absl::Status TrainLoop::SaveCheckpoint() {
   return checkpoints.Prune(config_.checkpoint().keep()).status();
 }
 
+// The record names trajectories, so the groups come first.
+absl::Status TrainLoop::StoreIteration(IterationRecord& record) {
+  absl::Status groups = writer_.Flush();
+  if (!groups.ok()) return groups;
+  AddStoreTimes(record);
+  const double began = MonotonicSeconds();
+  absl::Status stored = parts_.store->PutIteration(record);
+  record_seconds_ += MonotonicSeconds() - began;
+  return stored;
+}
+
 void TrainLoop::AddTimes(const std::vector<Group>& groups, double generate_s, double update_s,
                          IterationRecord& record) const {
   int64_t generated = 0;
@@ -452,7 +425,16 @@ void TrainLoop::AddTimes(const std::vector<Group>& groups, double generate_s, do
   record.observed["time/update_s"] = update_s;
   record.observed["tokens/per_s"] = static_cast<double>(generated) / (generate_s + update_s);
   record.observed["memory/rss_bytes"] = static_cast<double>(ResidentBytes());
-  record.observed["time/store_s"] = parts_.store->stats().write_seconds - stored_seconds_;
+}
+
+// Since the last iteration was recorded: what the store worked, and what the loop waited for it.
+void TrainLoop::AddStoreTimes(IterationRecord& record) {
+  const double worked = parts_.store->stats().write_seconds;
+  const double waited = writer_.waited_seconds() + record_seconds_;
+  record.observed["time/store_s"] = worked - store_seconds_;
+  record.observed["time/store_wait_s"] = waited - store_wait_seconds_;
+  store_seconds_ = worked;
+  store_wait_seconds_ = waited;
 }
 
 }  // namespace hone

@@ -28,9 +28,11 @@
 #include "rollout/rollout_worker.h"
 #include "rollout/scheduler.h"
 #include "rollout/store/store.h"
+#include "rollout/store/store_writer.h"
 #include "rollout/task_source.h"
 #include "rollout/train_batch.h"
 #include "services/trainer/run_directory.h"
+#include "services/trainer/train_position.h"
 
 namespace hone {
 
@@ -53,17 +55,6 @@ struct TrainParts {
   Scheduler* scheduler = nullptr;  // its workers run elsewhere
   RunDirectory* directory = nullptr;
   Store* store = nullptr;
-};
-
-// Where the loop stands; a checkpoint carries it.
-struct TrainPosition {
-  int64_t iteration = 0;     // done so far
-  int64_t task_cursor = 0;   // tasks drawn from the schedule so far
-  double train_seconds = 0;  // wall time over all attempts; observational
-  double max_gap = 0;        // largest generator/learner gap seen
-
-  std::string ToJson() const;
-  static absl::StatusOr<TrainPosition> FromJson(const std::string& text);
 };
 
 struct TrainCallbacks {
@@ -107,21 +98,26 @@ class TrainLoop {
   absl::Status CheckGap(const Minibatch& minibatch, const std::vector<std::vector<float>>& logprobs,
                         IterationRecord& record);
   absl::Status EvaluateIfDue(IterationRecord& record);
+  absl::Status StoreIteration(IterationRecord& record);
   absl::StatusOr<std::vector<Evaluation>> EvaluateNow(int64_t limit, const std::string& label,
                                                       const std::string& stored_suffix);
   void AddTimes(const std::vector<Group>& groups, double generate_s, double update_s,
                 IterationRecord& record) const;
+  void AddStoreTimes(IterationRecord& record);
 
   const v1::RunConfig& config_;
   std::string run_id_;
   TrainParts parts_;
   TrainCallbacks callbacks_;
+  StoreWriter writer_;
   RolloutOptions rollout_;
   LossSpec loss_;
   TrainPosition position_;
   int64_t version_ = 0;
   double accuracy_ = 0;        // of the last evaluation
-  double stored_seconds_ = 0;  // in the store when the last iteration began to be recorded
+  double record_seconds_ = 0;  // spent waiting for PutIteration
+  double store_seconds_ = 0;   // figures of the store when the last iteration was recorded
+  double store_wait_seconds_ = 0;
 };
 
 }  // namespace hone

@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <thread>
@@ -29,10 +28,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Owns everything a run works with, and takes it down in the right order.
 class TrainRun {
@@ -268,10 +263,10 @@ absl::Status TrainRun::EvaluateBefore(TrainLoop& loop) {
   version.data_cursor = "{\"task_cursor\":0}";
   absl::Status put = store_->PutVersion(version);
   if (!put.ok()) return put;
-  const double began = Now();
+  const double began = MonotonicSeconds();
   auto evaluations = loop.EvaluateInFull("before");
   if (!evaluations.ok()) return evaluations.status();
-  summary_.eval_s += Now() - began;
+  summary_.eval_s += MonotonicSeconds() - began;
   if (!evaluations->empty()) summary_.before = EvaluationSummary::Of((*evaluations)[0]);
   absl::Status written = WriteFileAtomically(path, summary_.before.ToJson());
   if (!written.ok()) return written;
@@ -279,10 +274,10 @@ absl::Status TrainRun::EvaluateBefore(TrainLoop& loop) {
 }
 
 absl::Status TrainRun::EvaluateAfter(TrainLoop& loop) {
-  const double began = Now();
+  const double began = MonotonicSeconds();
   auto evaluations = loop.EvaluateInFull("after");
   if (!evaluations.ok()) return evaluations.status();
-  summary_.eval_s += Now() - began;
+  summary_.eval_s += MonotonicSeconds() - began;
   if (!evaluations->empty()) summary_.after = EvaluationSummary::Of((*evaluations)[0]);
   return WriteFileAtomically(directory_->File("evaluation_after.json"), summary_.after.ToJson());
 }
