@@ -147,7 +147,7 @@ absl::StatusOr<std::vector<CheckpointEntry>> CheckpointDirectory::ListValid() co
   return valid;
 }
 
-absl::StatusOr<LatestGood> CheckpointDirectory::FindLatestGood() const {
+absl::StatusOr<LatestGood> CheckpointDirectory::FindLatestGood(const Check& check) const {
   const absl::StatusOr<std::vector<CheckpointEntry>> entries = List();
   if (!entries.ok()) return entries.status();
   if (entries->empty()) {
@@ -156,6 +156,7 @@ absl::StatusOr<LatestGood> CheckpointDirectory::FindLatestGood() const {
   LatestGood found;
   for (const CheckpointEntry& entry : *entries) {
     absl::Status status = VerifyCheckpoint(entry.path, *files_);
+    if (status.ok() && check) status = check(entry.path);
     if (status.ok()) {
       found.checkpoint = entry;
       return found;

@@ -8,6 +8,7 @@
 #define HONE_POLICY_CHECKPOINT_CHECKPOINT_DIRECTORY_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -68,9 +69,11 @@ class CheckpointDirectory {
   // Those whose hone.json is intact and whose files have their sizes, newest first.
   absl::StatusOr<std::vector<CheckpointEntry>> ListValid() const;
 
-  // The newest one whose every byte is as it was written. NOT_FOUND when there is no checkpoint;
-  // DATA_LOSS, saying what is wrong with each, when none is good.
-  absl::StatusOr<LatestGood> FindLatestGood() const;
+  // The newest one whose every byte is as it was written, and that `check` (may be empty) accepts:
+  // it looks at what the saver put beside the policy's files. NOT_FOUND when there is no
+  // checkpoint; DATA_LOSS, saying what is wrong with each, when none is good.
+  using Check = std::function<absl::Status(const std::string& path)>;
+  absl::StatusOr<LatestGood> FindLatestGood(const Check& check = nullptr) const;
 
   // *.tmp-* of killed processes. Returns their names.
   absl::StatusOr<std::vector<std::string>> RemoveLeftovers();

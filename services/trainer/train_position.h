@@ -19,6 +19,8 @@ struct TrainPosition {
 
   std::string ToJson() const;
   static absl::StatusOr<TrainPosition> FromJson(const std::string& text);
+  // DATA_LOSS names the file when it is missing or damaged.
+  static absl::StatusOr<TrainPosition> Read(const std::string& path);
 };
 
 }  // namespace hone

@@ -120,7 +120,12 @@ absl::Status TrainRun::FindCheckpoint() {
   CheckpointDirectory checkpoints(directory_->checkpoints());
   absl::Status swept = checkpoints.RemoveLeftovers().status();
   if (!swept.ok()) return swept;
-  auto found = checkpoints.FindLatestGood();
+  const auto read_position = [this](const std::string& path) {
+    auto position = TrainPosition::Read(path + "/trainer.json");
+    if (position.ok()) position_ = *position;
+    return position.status();
+  };
+  auto found = checkpoints.FindLatestGood(read_position);
   if (absl::IsNotFound(found.status())) return absl::OkStatus();
   if (!found.ok()) return found.status();
   for (const BadCheckpoint& bad : found->bad) {
@@ -128,11 +133,6 @@ absl::Status TrainRun::FindCheckpoint() {
       events_.note(absl::StrCat("passing over ", bad.path, ": ", bad.why.message()));
     }
   }
-  auto text = ReadWholeFile(found->checkpoint.path + "/trainer.json");
-  if (!text.ok()) return text.status();
-  auto position = TrainPosition::FromJson(*text);
-  if (!position.ok()) return position.status();
-  position_ = *position;
   checkpoint_ = found->checkpoint.path;
   return absl::OkStatus();
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One hash whoever computes: threads, workers, processes; kill -9 and resume; and another hash
 # after one flipped byte. Usage: exactness.sh HONE_BINARY SOURCE_DIR [KILLS] [hone train options]
+# The kills are spread over pretraining and training; each such run pretrains a base of its own.
 set -euo pipefail
 hone=$1
 root=$2
@@ -12,13 +13,14 @@ more=("$@")
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 config=$root/configs/run/smoke.textproto
+bases=$work/bases
 
 fail() {
   echo "FAILED: $*" >&2
   exit 1
 }
 # exec: a job's pid is the run's own, so that kill -9 hits it and not a shell around it.
-start() { exec "$hone" train "$config" --bases "$work/bases" --quiet "${more[@]}" "$@"; }
+start() { exec "$hone" train "$config" --bases "$bases" --quiet "${more[@]}" "$@"; }
 train() { (start "$@"); }
 hashes() {
   "$hone" checkpoint hash "$work/$1/checkpoints/latest"
@@ -63,22 +65,37 @@ kill "$policy" "$verifier"
 same services
 echo "same hashes with policy and verifier in processes of their own"
 
-# Killed at random moments spread over the whole run, then resumed.
+# Killed at random moments spread over the whole run, pretraining included, then resumed.
+bases=$work/killed-bases
 began=$(date +%s%N)
 train --out "$work/timed" >/dev/null
 whole_ms=$((($(date +%s%N) - began) / 1000000))
-for i in $(seq "$kills"); do
-  delay_ms=$((whole_ms * (2 * i - 1) / (2 * kills) + RANDOM % 50))
+same timed
+kill_at() {  # milliseconds: a new run, killed then
+  rm -rf "$work/killed" "$bases"
   start --out "$work/killed" >/dev/null 2>&1 &
-  victim=$!
-  sleep "$(printf '%d.%03d' $((delay_ms / 1000)) $((delay_ms % 1000)))"
+  local victim=$!
+  sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
   kill -9 "$victim" 2>/dev/null || true
   wait "$victim" 2>/dev/null || true
+}
+for i in $(seq "$kills"); do
+  delay_ms=$((whole_ms * (2 * i - 1) / (2 * kills) + RANDOM % 50))
+  kill_at "$delay_ms"
   train --resume "$work/killed" >/dev/null || fail "resume after kill $i (at $delay_ms ms)"
   same killed
-  rm -rf "$work/killed"
 done
 echo "same hashes after kill -9 at $kills moments of $whole_ms ms and --resume"
+
+# Killed, and its newest checkpoint damaged: the one before it is good, and the run ends the same.
+kill_at $((whole_ms * 8 / 10))
+[ -d "$work/killed/checkpoints/latest/" ] || fail "no checkpoint after 8 tenths of the run"
+echo '{}' >"$work/killed/checkpoints/latest/trainer.json"
+train --resume "$work/killed" >/dev/null 2>"$work/err" || fail "resume past a damaged checkpoint"
+grep -q "passing over" "$work/err" || fail "a damaged checkpoint is passed over in silence"
+same killed
+bases=$work/bases
+echo "same hashes after resuming past a damaged checkpoint"
 
 train --resume "$work/first" >/dev/null || fail "resuming a finished run does not exit 0"
 set +e
