@@ -76,9 +76,8 @@ absl::StatusOr<Pending> Prepare(const GroupJob& job, const VerifierPool& verifie
                                 const Tokenizer& tokenizer, const RolloutOptions& options) {
   Pending pending;
   pending.job = &job;
-  const std::string& name =
-      job.task.verifier.empty() ? options.default_verifier : job.task.verifier;
-  absl::StatusOr<std::vector<std::shared_ptr<Verifier>>> found = verifiers.Find(name);
+  absl::StatusOr<std::vector<std::shared_ptr<Verifier>>> found =
+      verifiers.Find(VerifierFor(job.task, options.default_verifier));
   if (!found.ok()) return AboutTask(found.status(), job.task);
   pending.verifiers = *std::move(found);
   pending.runs.resize(static_cast<size_t>(options.group_size));
@@ -90,6 +89,7 @@ absl::StatusOr<Pending> Prepare(const GroupJob& job, const VerifierPool& verifie
     turn.seed = static_cast<int64_t>(RewardKey(key) >> 1);
     turn.verify_attempts = options.verify_attempts;
     turn.verify_deadline = options.verify_deadline;
+    turn.lenient = options.lenient;
     Run& run = pending.runs[static_cast<size_t>(i)];
     run.environment = std::make_unique<SingleTurn>(pending.verifiers, std::move(turn));
     absl::StatusOr<std::vector<Segment>> segments = run.environment->Reset(job.task);
@@ -234,6 +234,14 @@ absl::Status CheckJobs(const std::vector<GroupJob>& jobs) {
 }
 
 }  // namespace
+
+std::string VerifierFor(const Task& task, const std::string& default_verifier) {
+  if (!task.verifier.empty()) return task.verifier;
+  if (!default_verifier.empty()) return default_verifier;
+  if (!task.tests_json.empty()) return "code";
+  const bool countdown = task.metadata.count("nums") != 0 && task.metadata.count("target") != 0;
+  return countdown ? "countdown" : "math";
+}
 
 absl::Status CheckRolloutOptions(const RolloutOptions& options) {
   const auto bad = [](absl::string_view what) { return absl::InvalidArgumentError(what); };

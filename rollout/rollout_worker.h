@@ -31,13 +31,18 @@ struct RolloutOptions {
   std::string eos;                        // stop token's text; empty: the tokenizer's eos
   RewardConfig reward;
   AdvantageConfig advantage;
-  std::string default_verifier = "exact";  // for tasks that name none
+  std::string default_verifier;  // for tasks that name none; empty: VerifierFor's choice
   int32_t verify_attempts = 3;             // per completion before it is left out as an outage
   absl::Duration verify_deadline = absl::Seconds(30);
   int32_t verify_threads = 1;     // completions verified at once; no effect on the result
   double min_judged_share = 0.5;  // below it the whole group is dropped as an outage
+  bool lenient = false;  // lenient grading (verifier/README.md); training is strict
   bool keep_routes = false;
 };
+
+// The verifier that judges a task: the one it names, else the default, else what its gold needs:
+// tests "code", nums and target "countdown", an answer "math".
+std::string VerifierFor(const Task& task, const std::string& default_verifier);
 
 // INVALID_ARGUMENT naming the field that is out of range.
 absl::Status CheckRolloutOptions(const RolloutOptions& options);

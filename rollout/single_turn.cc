@@ -72,6 +72,7 @@ absl::StatusOr<StepResult> SingleTurn::Step(const std::string& completion_text,
   question.answer = task_.answer;
   question.tests_json = task_.tests_json;
   question.metadata = task_.metadata;
+  question.lenient = options_.lenient;
   question.seed = options_.seed;
   for (int32_t attempt = 0; attempt < options_.verify_attempts; ++attempt) {
     result.verify_attempts = attempt + 1;

@@ -20,6 +20,7 @@ struct SingleTurnOptions {
   int64_t seed = 0;             // for verifiers that draw
   int32_t verify_attempts = 3;  // at most, before the completion is an outage
   absl::Duration verify_deadline = absl::Seconds(30);  // of one attempt
+  bool lenient = false;                                // grading; training is strict
 };
 
 class SingleTurn : public Environment {

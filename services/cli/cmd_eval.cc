@@ -33,6 +33,7 @@ struct EvalFlags {
   std::string prompt_template = "plain";
   std::string items;
   double min_accuracy = -1;
+  bool lenient = false;
   int batch = 64;
 };
 
@@ -54,6 +55,7 @@ EvaluateOptions OptionsOf(const EvalFlags& flags, const LoadedPolicy& policy) {
   format.weight = 0.1;
   if (PrefillsThink(flags.prompt_template)) format.rule = "strict_prefilled";
   options.rollout.reward.parts = {accuracy, format};
+  options.rollout.lenient = flags.lenient;
   options.samples = flags.samples;
   options.limit = flags.limit;
   options.seed = flags.seed;
@@ -175,7 +177,10 @@ Action SetUpEval(CLI::App& app, const Globals& globals) {
   app.add_option("--seed", flags->seed, "of generators and sampling")->capture_default_str();
   app.add_option("--split", flags->split, "of generators: heldout, train, all")
       ->capture_default_str();
-  app.add_option("--verifier", flags->verifier, "for tasks that name none");
+  app.add_option("--verifier", flags->verifier,
+                 "for tasks that name none; default: by what they are judged with (tests: code,\n"
+                 "nums and target: countdown, an answer: math)");
+  app.add_flag("--lenient", flags->lenient, "read answers outside <answer>, as hone grade does");
   app.add_option("--template", flags->prompt_template, "plain, r1_zero, tiny_zero, r1_chat")
       ->capture_default_str();
   app.add_option("--items", flags->items, "also write one JSON line a task, completions included");

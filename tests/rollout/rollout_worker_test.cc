@@ -291,5 +291,18 @@ TEST(SingleTurn, WrapsThePromptInItsTemplate) {
   EXPECT_THAT((*segments)[0].text, HasSubstr("User: What? Show your work"));
 }
 
+TEST(VerifierFor, IsTheTasksOwnThenTheDefaultThenWhatItsGoldNeeds) {
+  Task task;
+  task.answer = "4";
+  EXPECT_EQ(VerifierFor(task, ""), "math");
+  task.metadata = {{"nums", "[1, 3]"}, {"target", "4"}};
+  EXPECT_EQ(VerifierFor(task, ""), "countdown");
+  task.tests_json = "[\"assert f() == 4\"]";
+  EXPECT_EQ(VerifierFor(task, ""), "code");
+  EXPECT_EQ(VerifierFor(task, "numeric"), "numeric");
+  task.verifier = "exact";
+  EXPECT_EQ(VerifierFor(task, "numeric"), "exact");
+}
+
 }  // namespace
 }  // namespace hone
