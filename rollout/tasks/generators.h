@@ -23,6 +23,7 @@ std::unique_ptr<Problems> MakeCountdown(OptionReader& options);
 std::unique_ptr<Problems> MakeSpellBackward(OptionReader& options);
 std::unique_ptr<Problems> MakeProducts(OptionReader& options);
 std::unique_ptr<Problems> MakeCountBits(OptionReader& options);
+std::unique_ptr<Problems> MakeTinyPrograms(OptionReader& options);
 
 // Writes a completion for a problem: a trace to pretrain on. Immutable, thread-safe.
 class Traces {
@@ -39,12 +40,14 @@ std::unique_ptr<Traces> MakeMiniCountdownTraces(OptionReader& options);
 std::unique_ptr<Traces> MakeRunningSumTraces(OptionReader& options);  // parity too
 std::unique_ptr<Traces> MakeChainSumTraces(OptionReader& options);
 std::unique_ptr<Traces> MakeCountdownTraces(OptionReader& options);
+std::unique_ptr<Traces> MakeTinyProgramTraces(OptionReader& options);
 
 // Every word of prompts and traces. `options` are the generator's.
 std::vector<std::string> MiniCountdownWords(OptionReader& options);
 std::vector<std::string> RunningSumWords(OptionReader& options);
 std::vector<std::string> ParityWords(OptionReader& options);
 std::vector<std::string> ChainSumWords(OptionReader& options);
+std::vector<std::string> TinyProgramWords(OptionReader& options);
 
 }  // namespace hone
 

@@ -20,6 +20,7 @@ namespace hone {
 struct Problem {
   std::string prompt;
   std::string answer;
+  std::string tests_json;        // of programs; the answer is one that passes
   std::string content;           // what must be unseen for the task to be new: decides its split
   double difficulty = 0;         // the generator's own scale
   std::vector<int64_t> numbers;  // the operands

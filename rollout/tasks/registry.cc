@@ -52,6 +52,8 @@ constexpr Kind kKinds[] = {
      MakeRunningSumTraces, RunningSumWords},
     {"spell_backward", "spell a made-up word backward", "min_letters=3 max_letters=8", "exact",
      MakeSpellBackward, nullptr, nullptr},
+    {"tiny_programs", "write f(x) = a x + b in Python, given two of its values; in words",
+     "traces: cot_share=0.2", "code", MakeTinyPrograms, MakeTinyProgramTraces, TinyProgramWords},
 };
 
 absl::StatusOr<const Kind*> FindKind(absl::string_view name) {
@@ -110,6 +112,7 @@ class Generated : public TaskSource {
     task.index = index;
     task.prompt = problem.prompt;
     task.answer = problem.answer;
+    task.tests_json = problem.tests_json;
     task.verifier = kind_.verifier;
     task.difficulty = problem.difficulty;
     if (problem.has_target) {

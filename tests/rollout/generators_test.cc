@@ -28,6 +28,7 @@ Outcome Judge(const Task& task, const std::string& completion) {
   question.segments = {{"user", "prompt", task.prompt}, {"assistant", "model", completion}};
   question.stop_reason = "stop_token";
   question.answer = task.answer;
+  question.tests_json = task.tests_json;
   question.metadata = task.metadata;
   const absl::StatusOr<std::vector<Verdict>> verdicts = (*verifier)->Verify({question});
   EXPECT_TRUE(verdicts.ok()) << verdicts.status();

@@ -41,6 +41,7 @@ struct World {
   World() : tokenizer(TestTokenizer()), policy(PolicyOptions(*tokenizer)) {
     verifier = std::make_shared<FakeVerifier>(JudgeFirstWord);
     verifiers.Add("exact", verifier);
+    options.default_verifier = "exact";
     options.run_id = "0123456789abcdef0123456789abcdef";
     options.group_size = 4;
     options.sampling.max_tokens = 8;
