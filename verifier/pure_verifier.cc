@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verifier/pure_verifier.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <string>
@@ -53,7 +54,10 @@ Verdict PureVerifier::JudgeOne(const Question& question) const {
   }
   Judge(question, &verdict);
   assert(verdict.outcome != Outcome::kUnspecified);
-  if (verdict.outcome != Outcome::kOutage) {
+  const bool has_part =
+      std::any_of(verdict.parts.begin(), verdict.parts.end(),
+                  [this](const VerdictPart& part) { return part.name == part_name(); });
+  if (verdict.outcome != Outcome::kOutage && !has_part) {
     VerdictPart part;
     part.name = std::string(part_name());
     if (IsVerdict(verdict.outcome)) part.raw = verdict.outcome == Outcome::kCorrect ? 1.0 : 0.0;

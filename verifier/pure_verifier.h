@@ -29,7 +29,8 @@ class PureVerifier : public Verifier {
                const VerifierOptions& options);
 
   // Sets outcome and detail, extracted and evidence where there are any; the rest is set here.
-  // The part named part_name() gets 1 when correct, 0 for another verdict, none otherwise.
+  // The part named part_name() gets 1 when correct, 0 for another verdict, none otherwise, unless
+  // Judge gave it a figure itself.
   virtual void Judge(const Question& question, Verdict* verdict) const = 0;
   virtual absl::string_view part_name() const { return "accuracy"; }
 

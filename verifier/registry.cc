@@ -11,6 +11,8 @@
 #include "verifier/answer/countdown_verifier.h"
 #include "verifier/answer/exact_verifier.h"
 #include "verifier/answer/numeric_verifier.h"
+#include "verifier/code/code_verifier.h"
+#include "verifier/math/math_verifier.h"
 #include "verifier/rules/format_verifier.h"
 
 namespace hone {
@@ -26,6 +28,8 @@ constexpr Entry kEntries[] = {
     {"exact", MakeExactVerifier, ExactVerifierOptions},
     {"numeric", MakeNumericVerifier, NumericVerifierOptions},
     {"countdown", MakeCountdownVerifier, CountdownVerifierOptions},
+    {"math", MakeMathVerifier, MathVerifierOptions},
+    {"code", MakeCodeVerifier, CodeVerifierOptions},
     {"format", MakeFormatVerifier, FormatVerifierOptions},
 };
 
@@ -35,7 +39,7 @@ absl::StatusOr<const Entry*> FindEntry(absl::string_view name) {
     if (entry.name == name) return &entry;
     names.push_back(entry.name);
   }
-  const bool planned = name == "math" || name == "code" || name == "custom";
+  const bool planned = name == "custom";
   return absl::NotFoundError(absl::StrCat(
       "there is no verifier \"", name, "\"; this build has ", absl::StrJoin(names, ", "),
       planned ? absl::StrCat(". The verifier \"", name,

@@ -19,13 +19,14 @@ struct CommandRow {
 };
 
 // The order of the help.
-constexpr std::array<CommandRow, 15> kCommands = {{
+constexpr std::array<CommandRow, 16> kCommands = {{
     {"train", "run the loop: roll out, verify, reward, update, checkpoint", SetUpTrain},
     {"pretrain", "train a base policy from scratch on text or built-in traces", SetUpPretrain},
     {"eval", "accuracy, pass@k, maj@k of a policy on tasks; changes nothing", SetUpEval},
     {"generate", "sample completions of prompts", SetUpGenerate},
     {"score", "logprobs of given tokens or texts", SetUpScore},
     {"grade", "verify answers offline: the \"why was this 0?\" tool", SetUpGrade},
+    {"verifier", "verifiers of your own: list, describe, test, new, worker", SetUpVerifier},
     {"tokenize", "text to token ids, and back", SetUpTokenize},
     {"inspect", "read a run's groups and trajectories in the terminal", SetUpInspect},
     {"runs", "list, show, hash or check runs", SetUpRuns},

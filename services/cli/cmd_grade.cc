@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "services/cli/command.h"
 #include "services/cli/jsonl.h"
+#include "services/clients/verifier_spec.h"
 #include "verifier/verifier.h"
 
 namespace hone::cli {
@@ -24,15 +25,8 @@ struct GradeFlags {
 };
 
 absl::StatusOr<VerifierOptions> OptionsOf(const GradeFlags& flags) {
-  VerifierOptions options;
-  for (const std::string& text : flags.options) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("--option ", text, ": say KEY=VALUE"));
-    }
-    options[text.substr(0, equals)] = text.substr(equals + 1);
-  }
-  if (!flags.rule.empty()) options["rule"] = flags.rule;
+  auto options = ParseKeyValues("--option", flags.options);
+  if (options.ok() && !flags.rule.empty()) (*options)["rule"] = flags.rule;
   return options;
 }
 
@@ -59,10 +53,12 @@ Json RowOf(const Json& id, const Verdict& verdict) {
   Json row;
   row["id"] = id;
   row["outcome"] = OutcomeName(verdict.outcome);
+  row["reward"] = nullptr;
   if (IsVerdict(verdict.outcome)) {
     row["reward"] = verdict.outcome == Outcome::kCorrect ? 1.0 : 0.0;
-  } else {
-    row["reward"] = nullptr;
+    for (const VerdictPart& part : verdict.parts) {  // a fraction, where the verifier gives one
+      if (part.name == "accuracy" && part.raw) row["reward"] = *part.raw;
+    }
   }
   row["extracted"] = verdict.extracted;
   row["detail"] = verdict.detail;
@@ -131,7 +127,7 @@ int Grade(const GradeFlags& flags, const Globals& globals) {
   }
   auto options = OptionsOf(flags);
   if (!options.ok()) return Fail(options.status(), globals);
-  auto verifier = MakeVerifier(flags.verifier, *options);
+  auto verifier = OpenVerifier(flags.verifier, *options);
   if (!verifier.ok()) return Fail(verifier.status(), globals);
   bool outage = false;
   absl::Status read = ReadJsonl(flags.in, 256, [&](std::vector<JsonlRow> rows) {
@@ -145,7 +141,8 @@ int Grade(const GradeFlags& flags, const Globals& globals) {
 
 Action SetUpGrade(CLI::App& app, const Globals& globals) {
   auto flags = std::make_shared<GradeFlags>();
-  app.add_option("--verifier", flags->verifier, "exact, numeric, countdown, format")
+  app.add_option("--verifier", flags->verifier,
+                 "a name of --list, or rules:, python:, exec:, grpc: (hone verifier --help)")
       ->capture_default_str();
   app.add_option("--in", flags->in,
                  "JSON Lines: {\"id\",\"answer\"|\"nums\"+\"target\",\"completion\"}; - is stdin")

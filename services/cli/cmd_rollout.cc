@@ -69,6 +69,8 @@ Action SetUpRollout(CLI::App& app, const Globals& globals) {
                  "address of the policy; default: as the trainer says, which is its own");
   app.add_option("--verifier", flags->agent.verifier,
                  "address of a verifier service; default: verifiers in this process");
+  app.add_flag("--run-custom", flags->agent.run_custom,
+               "let the trainer name programs to verify with (python:, exec:)");
   app.add_option("--workers", flags->agent.workers, "rollout workers in this process")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();

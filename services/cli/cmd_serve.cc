@@ -14,6 +14,7 @@
 #include "services/cli/command.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/policy_source.h"
+#include "services/clients/verifier_spec.h"
 #include "services/rpc/server.h"
 #include "services/servers/policy_server.h"
 #include "services/servers/verifier_server.h"
@@ -32,18 +33,22 @@ struct ServeFlags {
   double router_bias_update = 0;
   double balance_loss = 0;
   bool freeze_router = false;
+  std::vector<std::string> verifiers;         // NAME=SPEC
+  std::vector<std::string> verifier_options;  // NAME.KEY=VALUE
+  VerifierServerOptions server;
+  double drain_s = 30;
 };
 
 // Serves until a signal comes, then lets running calls end.
 int ServeUntilSignal(const std::string& listen, const rpc::ServedService& service,
-                     const Globals& globals) {
+                     absl::Duration grace, const Globals& globals) {
   auto server = rpc::Server::Start({listen}, {service});
   if (!server.ok()) return Fail(server.status(), globals);
   std::cout << nlohmann::json{{"listening", (*server)->address()}}.dump() << std::endl;
   while (InterruptFlag()->load() == 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  (*server)->Shutdown(kGrace);
+  (*server)->Shutdown(grace);
   return kDone;
 }
 
@@ -80,7 +85,35 @@ int ServePolicy(const ServeFlags& flags, const Globals& globals) {
     policy = *std::move(loaded);
   }
   PolicyServer server(std::move(policy), std::move(options));
-  return ServeUntilSignal(flags.listen, server.service(), globals);
+  return ServeUntilSignal(flags.listen, server.service(), kGrace, globals);
+}
+
+// Specs come from this command line alone: a caller names what is here, or a built-in one.
+absl::Status AddVerifiers(const ServeFlags& flags, VerifierPool* pool) {
+  auto specs = ParseKeyValues("--verifier", flags.verifiers);
+  if (!specs.ok()) return specs.status();
+  auto texts = ParseKeyValues("--option", flags.verifier_options);
+  if (!texts.ok()) return texts.status();
+  std::map<std::string, VerifierOptions> options;
+  for (const auto& [key, value] : *texts) {
+    const size_t dot = key.find('.');
+    const std::string name = key.substr(0, dot);
+    if (dot == std::string::npos || specs->count(name) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--option ", key, ": say NAME.KEY=VALUE, NAME being one of --verifier"));
+    }
+    options[name][key.substr(dot + 1)] = value;
+  }
+  for (const auto& [name, spec] : *specs) {
+    if (pool->Find(name).ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--verifier ", name, ": a built-in verifier is called that"));
+    }
+    auto verifier = OpenVerifier(spec, options[name]);
+    if (!verifier.ok()) return verifier.status();
+    pool->Add(name, *std::move(verifier));
+  }
+  return absl::OkStatus();
 }
 
 int ServeVerifier(const ServeFlags& flags, const Globals& globals) {
@@ -91,8 +124,10 @@ int ServeVerifier(const ServeFlags& flags, const Globals& globals) {
     if (!verifier.ok()) return Fail(verifier.status(), globals);
     pool.Add(info.name, *std::move(verifier));
   }
-  VerifierServer server(pool, MakeVerifier);
-  return ServeUntilSignal(flags.listen, server.service(), globals);
+  const absl::Status added = AddVerifiers(flags, &pool);
+  if (!added.ok()) return Fail(added, globals);
+  VerifierServer server(pool, MakeVerifier, flags.server);
+  return ServeUntilSignal(flags.listen, server.service(), absl::Seconds(flags.drain_s), globals);
 }
 
 void AddListen(CLI::App& app, ServeFlags& flags) {
@@ -122,6 +157,23 @@ void AddPolicyOptions(CLI::App& app, ServeFlags& flags) {
       "FAILED_PRECONDITION. The defaults are those of a run's configuration.");
 }
 
+void AddVerifierOptions(CLI::App& app, ServeFlags& flags) {
+  AddListen(app, flags);
+  app.add_option("--verifier", flags.verifiers,
+                 "NAME=SPEC: one of your own besides the built-in ones; repeat for more");
+  app.add_option("--option", flags.verifier_options, "NAME.KEY=VALUE: an option of that one");
+  app.add_option("--slots", flags.server.slots, "calls judged at once")
+      ->check(CLI::Range(1, 128))
+      ->capture_default_str();
+  app.add_option("--queue", flags.server.queue_limit,
+                 "calls that may wait; more are RESOURCE_EXHAUSTED")
+      ->check(CLI::Range(0, 120))
+      ->capture_default_str();
+  app.add_option("--drain-s", flags.drain_s, "what accepted calls get to end after a signal")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+}
+
 }  // namespace
 
 Action SetUpServe(CLI::App& app, const Globals& globals) {
@@ -130,7 +182,7 @@ Action SetUpServe(CLI::App& app, const Globals& globals) {
   CLI::App* policy = app.add_subcommand("policy", "generate, score and learn for other processes");
   AddPolicyOptions(*policy, *flags);
   CLI::App* verifier = app.add_subcommand("verifier", "judge completions for other processes");
-  AddListen(*verifier, *flags);
+  AddVerifierOptions(*verifier, *flags);
   CLI::App* gateway = app.add_subcommand("gateway", "OpenAI-compatible HTTP; not in this build");
   gateway->allow_extras();
   app.footer("Prints {\"listening\": ADDRESS} once ready. Stops on SIGINT or SIGTERM.");

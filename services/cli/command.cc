@@ -143,4 +143,17 @@ void Progress::Finish() {
   open_ = false;
 }
 
+absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
+    absl::string_view flag, const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> values;
+  for (const std::string& text : texts) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return absl::InvalidArgumentError(absl::StrCat(flag, " ", text, ": say KEY=VALUE"));
+    }
+    values[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return values;
+}
+
 }  // namespace hone::cli

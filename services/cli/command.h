@@ -6,10 +6,13 @@
 #define HONE_SERVICES_CLI_COMMAND_H_
 
 #include <functional>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
 namespace hone::cli {
@@ -44,6 +47,10 @@ int Fail(const absl::Status& status, const Globals& globals);
 // shown as \xNN, bidirectional overrides and zero-width characters as \u{NNNN}.
 std::string Sanitise(absl::string_view text);
 
+// "KEY=VALUE" texts as a map; `flag` names the option in errors.
+absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
+    absl::string_view flag, const std::vector<std::string>& texts);
+
 // A progress line: a bar on a terminal, one plain line every few seconds otherwise; on stderr.
 class Progress {
  public:
@@ -70,6 +77,7 @@ Action SetUpEval(CLI::App& app, const Globals& globals);
 Action SetUpGenerate(CLI::App& app, const Globals& globals);
 Action SetUpScore(CLI::App& app, const Globals& globals);
 Action SetUpGrade(CLI::App& app, const Globals& globals);
+Action SetUpVerifier(CLI::App& app, const Globals& globals);
 Action SetUpTokenize(CLI::App& app, const Globals& globals);
 Action SetUpInspect(CLI::App& app, const Globals& globals);
 Action SetUpRuns(CLI::App& app, const Globals& globals);

@@ -152,4 +152,33 @@ absl::StatusOr<std::vector<VerifierInfo>> ListRemoteVerifiers(const std::string&
   return verifiers;
 }
 
+absl::StatusOr<std::map<std::string, int64_t>> RemoteVerifierStats(const std::string& address) {
+  auto channel = rpc::MakeChannel(address);
+  if (!channel.ok()) return channel.status();
+  const auto stub = v1::VerifierService::NewStub(*channel);
+  rpc::CallSet calls;
+  v1::StatsResponse stats;
+  const absl::Status status = rpc::WithRetries({}, calls, [&] {
+    rpc::ScopedCall call(calls, absl::Seconds(10));
+    return call.Ended(stub->Stats(call.context(), v1::StatsRequest(), &stats));
+  });
+  if (!status.ok()) return status;
+  std::map<std::string, int64_t> figures = {{"calls", stats.calls()},
+                                            {"calls_refused", stats.calls_refused()},
+                                            {"calls_expired", stats.calls_expired()},
+                                            {"questions", stats.questions()},
+                                            {"running", stats.running()},
+                                            {"queued", stats.queued()},
+                                            {"slots", stats.slots()},
+                                            {"queue_limit", stats.queue_limit()},
+                                            {"wait_p50_us", stats.wait_p50_us()},
+                                            {"wait_p99_us", stats.wait_p99_us()},
+                                            {"call_p50_us", stats.call_p50_us()},
+                                            {"call_p99_us", stats.call_p99_us()}};
+  for (const auto& [outcome, count] : stats.outcomes()) {
+    figures[absl::StrCat("outcomes/", outcome)] = count;
+  }
+  return figures;
+}
+
 }  // namespace hone

@@ -4,6 +4,7 @@
 #ifndef HONE_SERVICES_CLIENTS_REMOTE_VERIFIER_H_
 #define HONE_SERVICES_CLIENTS_REMOTE_VERIFIER_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,6 +49,10 @@ class RemoteVerifier : public Verifier {
 
 // What the service at `address` offers.
 absl::StatusOr<std::vector<VerifierInfo>> ListRemoteVerifiers(const std::string& address);
+
+// What it has done, by the names of StatsResponse; "outcomes/NAME" for each outcome. UNIMPLEMENTED
+// by services that keep no count.
+absl::StatusOr<std::map<std::string, int64_t>> RemoteVerifierStats(const std::string& address);
 
 }  // namespace hone
 

@@ -15,6 +15,7 @@
 #include "services/clients/remote_policy.h"
 #include "services/clients/remote_trainer.h"
 #include "services/clients/remote_verifier.h"
+#include "services/clients/verifier_spec.h"
 #include "services/rpc/channel.h"
 
 namespace hone {
@@ -118,14 +119,23 @@ class AgentWorker {
   }
 
   absl::Status AddVerifier(const VerifierSetup& wanted, VerifierPool* pool) {
+    const auto spec = ParseVerifierSpec(wanted.verifier);
+    if (!spec.ok()) return spec.status();
     if (!shared_.options.verifier.empty()) {
-      auto remote =
-          RemoteVerifier::Connect(shared_.options.verifier, wanted.verifier, wanted.options);
+      auto remote = RemoteVerifier::Connect(
+          shared_.options.verifier, spec->custom() ? wanted.name : wanted.verifier,
+          spec->custom() ? VerifierOptions() : wanted.options);
       if (!remote.ok()) return remote.status();
       pool->Add(wanted.name, *std::move(remote));
       return absl::OkStatus();
     }
-    auto local = MakeVerifier(wanted.verifier, wanted.options);
+    if (spec->runs_programs() && !shared_.options.run_custom) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the trainer asks to run \"", wanted.verifier,
+                       "\" here; allow it with --run-custom, or name a service that has it with "
+                       "--verifier"));
+    }
+    auto local = OpenVerifier(wanted.verifier, wanted.options);
     if (!local.ok()) return local.status();
     pool->Add(wanted.name, *std::move(local));
     return absl::OkStatus();

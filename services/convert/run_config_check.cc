@@ -4,10 +4,13 @@
 // ignored.
 #include <cmath>
 #include <initializer_list>
+#include <set>
+#include <string>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "services/clients/verifier_spec.h"
 #include "services/convert/run_config.h"
 
 namespace hone {
@@ -78,6 +81,35 @@ void CheckSources(Checker& check, absl::string_view where,
     }
     if (source.path().empty() && source.map_size() > 0) {
       check.Fail(absl::StrCat(at, ".map: it is a file's; a generator has `options`"));
+    }
+  }
+}
+
+void CheckVerifiers(Checker& check, const v1::RunConfig& config) {
+  std::set<std::string> names;
+  for (int i = 0; i < config.verifiers_size(); ++i) {
+    const v1::VerifierConfig& verifier = config.verifiers(i);
+    const std::string at = absl::StrCat("verifiers[", i, "]");
+    if (verifier.name().empty() || verifier.name().find_first_of(" :@/") != std::string::npos) {
+      check.Fail(absl::StrCat(at, ".name: a word without blanks, ':', '@' and '/'"));
+    }
+    for (const VerifierInfo& info : ListVerifiers()) {
+      if (info.name == verifier.name()) {
+        check.Fail(absl::StrCat(at, ".name: \"", info.name, "\" is a built-in verifier"));
+      }
+    }
+    if (!names.insert(verifier.name()).second) {
+      check.Fail(absl::StrCat(at, ".name: there are two called \"", verifier.name(), "\""));
+    }
+    const auto spec = ParseVerifierSpec(verifier.spec());
+    if (!spec.ok()) check.Fail(absl::StrCat(at, ".spec: ", spec.status().message()));
+  }
+  for (const auto* sources : {&config.tasks().sources(), &config.evaluation().sources()}) {
+    for (const v1::TaskSourceConfig& source : *sources) {
+      if (names.count(source.verifier()) > 0 && source.verifier_options_size() > 0) {
+        check.Fail(absl::StrCat("the source \"", source.name(), "\": verifier_options belong to ",
+                                "verifiers, where \"", source.verifier(), "\" is declared"));
+      }
     }
   }
 }
@@ -215,6 +247,7 @@ absl::Status CheckRunConfig(const v1::RunConfig& config) {
   CheckRollout(check, config);
   CheckSources(check, "tasks", config.tasks().sources());
   CheckSources(check, "evaluation", config.evaluation().sources());
+  CheckVerifiers(check, config);
   CheckLearner(check, config.learner());
   const v1::EvaluationConfig& evaluation = config.evaluation();
   check.InRange("evaluation.every", static_cast<double>(evaluation.every()), 0, 1e9);

@@ -18,10 +18,10 @@ class WorkerConfig;
 
 namespace hone {
 
-// A verifier as the worker has to make it: pool.Add(name, MakeVerifier(verifier, options)).
+// A verifier as the worker has to make it: pool.Add(name, OpenVerifier(verifier, options)).
 struct VerifierSetup {
   std::string name;      // what tasks call it
-  std::string verifier;  // its registry name
+  std::string verifier;  // its spec: docs/custom_verifiers.md
   VerifierOptions options;
 };
 

@@ -3,7 +3,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "services/convert/limits.h"
 #include "services/convert/verdict.h"
 #include "services/rpc/status.h"
+#include "services/servers/call_gate.h"
 
 namespace hone {
 namespace {
@@ -36,8 +39,10 @@ absl::Status CheckReply(const absl::StatusOr<std::vector<Verdict>>& verdicts, si
 
 class VerifierServer::Impl final : public v1::VerifierService::Service {
  public:
-  Impl(const VerifierPool& pool, VerifierFactory factory)
-      : pool_(pool), factory_(std::move(factory)) {}
+  Impl(const VerifierPool& pool, VerifierFactory factory, VerifierServerOptions options)
+      : pool_(pool),
+        factory_(std::move(factory)),
+        gate_(std::clamp(options.slots, 1, 128), std::clamp(options.queue_limit, 0, 120)) {}
 
   grpc::Status Describe(grpc::ServerContext*, const v1::DescribeRequest* request,
                         v1::DescribeResponse* response) override {
@@ -63,6 +68,26 @@ class VerifierServer::Impl final : public v1::VerifierService::Service {
   grpc::Status Verify(grpc::ServerContext* context, const v1::VerifyRequest* request,
                       v1::VerifyResponse* response) override {
     return rpc::ToGrpc(Judge(context, *request, response));
+  }
+
+  grpc::Status Stats(grpc::ServerContext*, const v1::StatsRequest*,
+                     v1::StatsResponse* response) override {
+    const CallGateStats stats = gate_.stats();
+    response->set_calls(stats.entered);
+    response->set_calls_refused(stats.refused);
+    response->set_calls_expired(stats.expired);
+    response->set_running(stats.running);
+    response->set_queued(stats.queued);
+    response->set_slots(gate_.slots());
+    response->set_queue_limit(gate_.queue_limit());
+    response->set_wait_p50_us(stats.wait_p50_us);
+    response->set_wait_p99_us(stats.wait_p99_us);
+    response->set_call_p50_us(stats.call_p50_us);
+    response->set_call_p99_us(stats.call_p99_us);
+    std::lock_guard<std::mutex> lock(mutex_);
+    response->set_questions(questions_);
+    response->mutable_outcomes()->insert(outcomes_.begin(), outcomes_.end());
+    return grpc::Status::OK;
   }
 
  private:
@@ -110,17 +135,30 @@ class VerifierServer::Impl final : public v1::VerifierService::Service {
         questions.back().deadline = std::min(questions.back().deadline, absl::FromChrono(deadline));
       }
     }
+    absl::Time latest = absl::InfinitePast();
+    for (const Question& question : questions) latest = std::max(latest, question.deadline);
+    if (questions.empty()) latest = absl::InfiniteFuture();
+    CallGate::Slot slot(gate_);
+    absl::Status status = slot.Enter(latest, [context] { return context->IsCancelled(); });
+    if (!status.ok()) return status;
     absl::StatusOr<std::vector<Verdict>> verdicts = absl::UnavailableError("no verifier");
-    absl::Status status;
     for (const std::shared_ptr<Verifier>& verifier : *verifiers) {
       if (context->IsCancelled()) return absl::CancelledError("the caller is gone");
       verdicts = verifier->Verify(questions);
       status = CheckReply(verdicts, questions.size());
       if (status.ok()) break;
     }
+    Count(questions.size(), status.ok() ? *verdicts : std::vector<Verdict>());
     if (!status.ok()) return status;
     Fill(*verdicts, response);
     return absl::OkStatus();
+  }
+
+  void Count(size_t asked, const std::vector<Verdict>& verdicts) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    questions_ += static_cast<int64_t>(asked);
+    for (const Verdict& verdict : verdicts) ++outcomes_[OutcomeName(verdict.outcome)];
+    if (verdicts.size() < asked) outcomes_["outage"] += static_cast<int64_t>(asked);
   }
 
   // A judgement that no longer fits the message is an outage that says so: asked again in a
@@ -141,12 +179,16 @@ class VerifierServer::Impl final : public v1::VerifierService::Service {
 
   const VerifierPool& pool_;
   const VerifierFactory factory_;
+  CallGate gate_;
   std::mutex mutex_;
+  int64_t questions_ = 0;
+  std::map<std::string, int64_t> outcomes_;
   std::deque<std::pair<std::pair<std::string, VerifierOptions>, std::shared_ptr<Verifier>>> made_;
 };
 
-VerifierServer::VerifierServer(const VerifierPool& pool, VerifierFactory factory)
-    : impl_(std::make_unique<Impl>(pool, std::move(factory))) {}
+VerifierServer::VerifierServer(const VerifierPool& pool, VerifierFactory factory,
+                               VerifierServerOptions options)
+    : impl_(std::make_unique<Impl>(pool, std::move(factory), options)) {}
 VerifierServer::~VerifierServer() = default;
 rpc::ServedService VerifierServer::service() {
   return {"hone.v1.VerifierService", impl_.get()};

@@ -20,13 +20,23 @@ namespace hone {
 using VerifierFactory = std::function<absl::StatusOr<std::unique_ptr<Verifier>>(
     absl::string_view name, const VerifierOptions& options)>;
 
-// Thread-safe. Outlives the rpc::Server that serves it; the pool outlives both.
+struct VerifierServerOptions {
+  // Calls judged at once, 1..128, and calls that may wait for a slot, 0..120: more are
+  // RESOURCE_EXHAUSTED at once. Below rpc::Server's own limit of 256, so that the caller is told by
+  // us. A call leaves the queue at its deadline, or when its caller leaves.
+  int slots = 16;
+  int queue_limit = 112;
+};
+
+// Thread-safe. Outlives the rpc::Server that serves it, whose Shutdown lets accepted calls end;
+// the pool outlives both.
 class VerifierServer {
  public:
   // A question without options goes to the pool's verifiers of that name, tried in turn. One with
   // options, or whose name the pool does not have, goes to `factory`, whose verifiers are kept
   // (the last 64). Without a factory the pool is all there is.
-  VerifierServer(const VerifierPool& pool, VerifierFactory factory);
+  VerifierServer(const VerifierPool& pool, VerifierFactory factory,
+                 VerifierServerOptions options = {});
   ~VerifierServer();
   rpc::ServedService service();
 

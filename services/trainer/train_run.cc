@@ -207,6 +207,7 @@ absl::Status TrainRun::PreparePolicy() {
 }
 
 absl::Status TrainRun::OpenParts() {
+  if (verifiers_ != nullptr) return absl::OkStatus();
   auto verifiers = MakeVerifiers(VerifierSetups(config_), request_.verifier_address);
   if (!verifiers.ok()) return verifiers.status();
   verifiers_ = *std::move(verifiers);
@@ -361,6 +362,11 @@ absl::Status TrainRun::Execute() {
 
 absl::StatusOr<TrainSummary> TrainRun::Run() {
   summary_.path = request_.out;
+  // A new run whose verifiers must not be learned from leaves nothing behind.
+  if (!fs::exists(request_.out + "/config.textproto")) {
+    const absl::Status parts = OpenParts();
+    if (!parts.ok()) return parts;
+  }
   absl::Status opened = OpenDirectory();
   if (!opened.ok()) return opened;
   if (auto summary = ReadWholeFile(directory_->File("summary.json"));

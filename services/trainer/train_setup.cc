@@ -7,8 +7,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "rollout/tasks/mixture.h"
-#include "services/clients/remote_verifier.h"
+#include "services/clients/verifier_conformance.h"
+#include "services/clients/verifier_group.h"
+#include "services/clients/verifier_spec.h"
 
 namespace hone {
 namespace {
@@ -112,6 +115,11 @@ std::vector<VerifierSetup> VerifierSetups(const v1::RunConfig& config) {
     setups.push_back({info.name, info.name, {}});
     names.insert(info.name);
   }
+  for (const v1::VerifierConfig& verifier : config.verifiers()) {
+    setups.push_back({verifier.name(), verifier.spec(),
+                      VerifierOptions(verifier.options().begin(), verifier.options().end())});
+    names.insert(verifier.name());
+  }
   const auto add = [&](const google::protobuf::RepeatedPtrField<v1::TaskSourceConfig>& sources) {
     for (const v1::TaskSourceConfig& source : sources) {
       const std::string name = VerifierOf(source);
@@ -129,16 +137,22 @@ std::vector<VerifierSetup> VerifierSetups(const v1::RunConfig& config) {
 absl::StatusOr<std::unique_ptr<VerifierPool>> MakeVerifiers(
     const std::vector<VerifierSetup>& setups, const std::string& address) {
   auto pool = std::make_unique<VerifierPool>();
+  const std::vector<std::string> addresses = absl::StrSplit(address, ',', absl::SkipEmpty());
   for (const VerifierSetup& setup : setups) {
-    if (address.empty()) {
-      auto verifier = MakeVerifier(setup.verifier, setup.options);
+    const bool custom = IsCustomVerifier(setup.verifier);
+    if (!custom && !addresses.empty()) {
+      auto verifier = VerifierGroup::Connect(addresses, setup.verifier, setup.options);
       if (!verifier.ok()) return verifier.status();
       pool->Add(setup.name, *std::move(verifier));
-    } else {
-      auto verifier = RemoteVerifier::Connect(address, setup.verifier, setup.options);
-      if (!verifier.ok()) return verifier.status();
-      pool->Add(setup.name, *std::move(verifier));
+      continue;
     }
+    auto verifier = OpenVerifier(setup.verifier, setup.options);
+    if (!verifier.ok()) return verifier.status();
+    if (custom) {
+      const absl::Status fit = CheckCustomVerifier(setup.verifier, setup.options, **verifier);
+      if (!fit.ok()) return fit;
+    }
+    pool->Add(setup.name, *std::move(verifier));
   }
   return pool;
 }

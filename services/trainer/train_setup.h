@@ -32,10 +32,12 @@ absl::StatusOr<TaskDraw> MakeTaskDraw(const v1::RunConfig& config);
 
 absl::StatusOr<std::vector<EvaluationSet>> MakeEvaluations(const v1::RunConfig& config);
 
-// Every verifier of this build under its own name, and those that sources give options to under
-// "VERIFIER@SOURCE".
+// Every verifier of this build and of the config under its own name, and those that sources give
+// options to under "VERIFIER@SOURCE".
 std::vector<VerifierSetup> VerifierSetups(const v1::RunConfig& config);
-// With an address they are all asked there instead of made here.
+// With addresses ("ADDR,ADDR...") the built-in ones are asked there instead of made here. Custom
+// ones are opened here and held to the checks of `hone verifier test`: FAILED_PRECONDITION names
+// the check that one fails.
 absl::StatusOr<std::unique_ptr<VerifierPool>> MakeVerifiers(
     const std::vector<VerifierSetup>& setups, const std::string& address);
 

@@ -48,6 +48,8 @@ class Serving {
   }
   // Breaks all connections off.
   void Kill() { server_.reset(); }
+  // Lets running calls end.
+  void Stop(absl::Duration grace) { server_->Shutdown(grace); }
   std::string address() const { return absl::StrCat("unix:", directory_ / "s"); }
 
  private:

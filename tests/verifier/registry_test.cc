@@ -17,18 +17,18 @@ TEST(Registry, ListsTheVerifiersItMakes) {
     EXPECT_TRUE(MakeVerifier(info.name, {}).ok()) << info.name;
     EXPECT_FALSE(info.description.empty());
   }
-  EXPECT_EQ(names, "exact numeric countdown format ");
+  EXPECT_EQ(names, "exact numeric countdown math code format ");
 }
 
 TEST(Registry, SaysWhatThereIsWhenAskedForSomethingElse) {
   const absl::Status unknown = MakeVerifier("exakt", {}).status();
   EXPECT_EQ(unknown.code(), absl::StatusCode::kNotFound);
-  EXPECT_NE(unknown.message().find("exact, numeric, countdown, format"), std::string::npos);
-  for (const char* planned : {"math", "code"}) {
+  EXPECT_NE(unknown.message().find("exact, numeric, countdown, math, code, format"), std::string::npos);
+  for (const char* planned : {"custom"}) {
     const absl::Status status = MakeVerifier(planned, {}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     EXPECT_NE(status.message().find("is not in this build"), std::string::npos) << status;
-    EXPECT_NE(status.message().find("exact, numeric, countdown, format"), std::string::npos);
+    EXPECT_NE(status.message().find("exact, numeric, countdown, math, code, format"), std::string::npos);
   }
 }
 
@@ -45,7 +45,8 @@ TEST(Registry, ListsTheOptionsOfAVerifierWithTheirDefaults) {
   EXPECT_EQ(ListVerifierOptions("exact")->at("case_insensitive"), "false");
   EXPECT_EQ(ListVerifierOptions("format")->at("rule"), "strict");
   EXPECT_TRUE(ListVerifierOptions("countdown")->empty());
-  EXPECT_EQ(ListVerifierOptions("math").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ListVerifierOptions("math")->at("percent"), "either");
+  EXPECT_EQ(ListVerifierOptions("custom").status().code(), absl::StatusCode::kNotFound);
   for (const VerifierInfo& info : ListVerifiers()) {
     EXPECT_TRUE(MakeVerifier(info.name, *ListVerifierOptions(info.name)).ok()) << info.name;
   }

@@ -22,8 +22,8 @@ namespace hone {
 
 // Of one program. Every one of them is enforced from outside the program.
 struct SandboxLimits {
-  int64_t cpu_ms = 4000;    // user + system time of all its processes together
-  int64_t wall_ms = 0;      // 0: three times cpu_ms plus one second
+  int64_t cpu_ms = 4000;                      // user + system time of all its processes together
+  int64_t wall_ms = 0;                        // 0: three times cpu_ms plus one second
   int64_t memory_bytes = int64_t{512} << 20;  // resident, files in /tmp included
   int64_t output_bytes = int64_t{1} << 20;    // of stdout, and of the result descriptor, each
   int64_t error_bytes = int64_t{64} << 10;    // of stderr: what goes beyond is dropped, counted
@@ -31,10 +31,12 @@ struct SandboxLimits {
   int32_t processes = 16;                     // processes and threads at one time
 };
 
+// It runs in an empty environment, in /tmp, which is its own and writable (noexec).
 struct SandboxProgram {
   // Python: the source is run as __main__ by a fork of a warmed interpreter, file name
   // "<candidate>" unless source_name says otherwise. Otherwise argv[0] is executed; it is looked
-  // up in the jail's tree (/usr, /lib, /bin, and /box where `files` are).
+  // up in the jail's tree (/usr, /lib, /bin, and /box where `files` are). If it cannot be
+  // executed, stderr says why and the exit code is 127.
   std::string python_source;
   std::string source_name = "<candidate>";
   std::vector<std::string> argv;             // exactly one of python_source and argv is given
@@ -75,7 +77,8 @@ struct SandboxOptions {
   // The executable that holds the spawner and the interpreter. Empty: "hone-sandbox" beside the
   // running executable, or in the folder above it.
   std::string executable;
-  int32_t slots = 0;  // programs that run at one time; 0: twice the processors
+  int32_t slots = 0;                 // programs that run at one time; 0: twice the processors
+  int64_t runs_per_spawner = 20000;  // then a new spawner takes over, and the old one ends
   // Modules imported once, before the candidates' code runs. Empty: the contest list
   // (docs/sandbox.md).
   std::vector<std::string> warm_modules;
@@ -91,9 +94,9 @@ class Sandbox {
   virtual absl::StatusOr<SandboxReport> Run(const SandboxProgram& program) = 0;
 
   // Runs `tester` and `candidate` at one time in two jails joined by two pipes: descriptor 4 reads
-  // what the other wrote to its descriptor 5. When the tester ends, the candidate is stopped.
-  // When the candidate ends, the tester reads end of file. [0] tester, [1] candidate.
-  // Takes two slots.
+  // what the other wrote to its descriptor 5. When the tester ends, the candidate is stopped, if it
+  // does not end within 50 ms. When the candidate ends, the tester reads end of file.
+  // [0] tester, [1] candidate. Takes two slots.
   virtual absl::StatusOr<std::vector<SandboxReport>> RunPair(const SandboxProgram& tester,
                                                              const SandboxProgram& candidate) = 0;
 };

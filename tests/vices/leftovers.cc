@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/vices/leftovers.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+
+namespace hone {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Slurp(const std::string& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct Process {
+  int parent = 0;
+  std::string name, state;
+};
+
+std::map<int, Process> Processes() {
+  std::map<int, Process> all;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    int pid = 0;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
+    const std::string stat = Slurp(entry.path().string() + "/stat");
+    const size_t open = stat.find('('), close = stat.rfind(')');
+    if (open == std::string::npos || close == std::string::npos) continue;
+    const std::vector<std::string> fields = absl::StrSplit(stat.substr(close + 2), ' ');
+    Process process;
+    process.name = stat.substr(open + 1, close - open - 1);
+    process.state = fields[0] == "Z" ? "zombie" : "";
+    (void)absl::SimpleAtoi(fields[1], &process.parent);
+    all[pid] = process;
+  }
+  return all;
+}
+
+size_t CountEntries(const std::string& folder) {
+  std::error_code error;
+  return static_cast<size_t>(
+      std::distance(fs::directory_iterator(folder, error), fs::directory_iterator()));
+}
+
+void ListControlGroups(std::vector<std::string>* found) {
+  std::error_code error;
+  const std::string ours = absl::StrCat("hone-", getpid(), "-");
+  for (auto at = fs::recursive_directory_iterator("/sys/fs/cgroup", error);
+       at != fs::recursive_directory_iterator(); at.increment(error)) {
+    if (at->path().string().find(ours) != std::string::npos && at->is_directory(error)) {
+      found->push_back(at->path().string());
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<int> SpawnerPids() {
+  std::vector<int> pids;
+  for (const auto& [pid, process] : Processes()) {
+    if (process.parent == getpid() && process.name == "hone-sandbox") pids.push_back(pid);
+  }
+  return pids;
+}
+
+Footprint TakeFootprint() {
+  Footprint found;
+  const std::map<int, Process> all = Processes();
+  std::set<int> family = {getpid()};
+  for (bool grown = true; grown;) {
+    grown = false;
+    for (const auto& [pid, process] : all) {
+      if (family.count(process.parent) != 0 && family.insert(pid).second) grown = true;
+    }
+  }
+  family.erase(getpid());
+  for (const int pid : family) {
+    found.processes.push_back(absl::StrCat(pid, " ", all.at(pid).name, " ", all.at(pid).state));
+  }
+  found.mounts.push_back(Slurp("/proc/self/mountinfo"));
+  for (const int pid : SpawnerPids()) {
+    found.mounts.push_back(Slurp(absl::StrCat("/proc/", pid, "/mountinfo")));
+    found.spawner_descriptors += CountEntries(absl::StrCat("/proc/", pid, "/fd"));
+  }
+  found.our_descriptors = CountEntries("/proc/self/fd");
+  ListControlGroups(&found.control_groups);
+  std::sort(found.control_groups.begin(), found.control_groups.end());
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator("/tmp", error)) {
+    struct stat status;
+    if (lstat(entry.path().c_str(), &status) == 0 && status.st_uid >= 61184 &&
+        status.st_uid < 61184 + 1024) {
+      found.files.push_back(entry.path().string());
+    }
+  }
+  return found;
+}
+
+std::string Footprint::ToString() const {
+  return absl::StrCat("processes:\n", absl::StrJoin(processes, "\n"), "\ncontrol groups:\n",
+                      absl::StrJoin(control_groups, "\n"), "\nfiles:\n", absl::StrJoin(files, "\n"),
+                      "\ndescriptors: ", our_descriptors, " and ", spawner_descriptors,
+                      "\nmounts:\n", absl::StrJoin(mounts, "\n"));
+}
+
+}  // namespace hone

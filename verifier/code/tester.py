@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The driver in the tester's jail. It holds the tests and no line of the candidate's code. What the
+# tests call stands in the other jail: a Remote forwards calls, attributes and indices over
+# descriptors 5 and 4, and what comes back is plain data or another Remote. A Remote has no truth
+# value, is compared with nothing and is never asked about an expected value, so an assert can only
+# pass on data. The report goes to descriptor 3, which the candidate does not have.
+import builtins
+import random
+
+# On plain data these take or hold the answer; an object of the candidate's must not decide it.
+PREDICATES = {"startswith", "endswith", "issubset", "issuperset", "isdisjoint", "is_integer",
+              "equals"} | {n for n in dir(str) if n.startswith("is")}
+
+
+class CandidateGone(BaseException):
+    """The candidate's jail has ended, or it broke the protocol."""
+
+
+class CandidateError(Exception):
+    """An exception of the candidate's that is no builtin one."""
+
+
+class Canary:
+    """A gold that nothing is equal to: what equals it is no plain data."""
+
+
+class Remote:
+    __slots__ = ("_place", "_class")
+
+    def __init__(self, place, class_name):
+        object.__setattr__(self, "_place", place)
+        object.__setattr__(self, "_class", class_name)
+
+    def __call__(self, *arguments, **keywords):
+        return wall.ask("call", self, list(arguments), keywords)
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name in PREDICATES:
+            raise wall.taint("the tests ask an object of class %s for %s" % (self._class, name))
+        return wall.ask("get", self, name)
+
+    def __setattr__(self, name, value):
+        wall.ask("set", self, name, value)
+
+    def __getitem__(self, key):
+        return wall.ask("getitem", self, key)
+
+    def __setitem__(self, key, value):
+        wall.ask("setitem", self, key, value)
+
+    def __delitem__(self, key):
+        wall.ask("delitem", self, key)
+
+    def __len__(self):
+        return wall.ask("len", self)
+
+    def __iter__(self):
+        return iter(wall.ask("iter", self))
+
+    def __int__(self):
+        return wall.ask("int", self)
+
+    def __float__(self):
+        return wall.ask("float", self)
+
+    def __str__(self):
+        return wall.ask("str", self)
+
+    def __repr__(self):
+        return "<object of class %s>" % self._class
+
+    def _refuse(self, *_):
+        raise wall.taint("the tests compare or test an object of class %s, which is not plain "
+                         "data" % self._class)
+
+    __bool__ = __contains__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+
+    def __eq__(self, other):
+        return True if self is other else self._refuse()
+
+    __hash__ = object.__hash__
+
+
+class Wall:
+    """The candidate's jail as seen from here."""
+
+    def __init__(self):
+        self.replies = open(4, "rb", closefd=False)
+        self.asked = 0
+        self.calls = 0
+        self.remotes = {}
+        self.functions = []
+        self.given = 0  # names that are plain data, which no call shows
+        self.why_gone = ""
+        self.tainted = ""
+        self.untold = ""  # something of the tests that cannot cross
+        self.canary = False
+
+    def taint(self, why):
+        self.tainted = self.tainted or why
+        return NotPlain(why)
+
+    def gone(self, why):
+        self.why_gone = self.why_gone or why
+        return CandidateGone(why)
+
+    def read(self):
+        line = self.replies.readline(MAX_LINE + 1)
+        if not line.endswith(b"\n"):
+            raise self.gone("too long an answer" if len(line) > MAX_LINE else "it ended")
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            raise self.gone("it wrote what is no message")
+        if type(message) is not dict:
+            raise self.gone("it wrote what is no message")
+        return message
+
+    def write(self, message):
+        try:
+            write_line(5, message)
+        except OSError:
+            raise self.gone("it ended")
+
+    def ask(self, operation, *arguments):
+        if self.why_gone:
+            raise self.gone("")
+        self.asked += 1
+        self.calls += operation == "call"
+        number = self.asked
+        try:
+            sent = encode(list(arguments), self.handle)
+        except NotPlain as error:
+            self.untold = str(error)
+            raise
+        self.write({"s": number, "q": operation, "a": sent})
+        while True:
+            reply = self.read()
+            if "f" in reply:
+                self.call_back(reply)
+            elif reply.get("s") == number:
+                break
+            else:
+                raise self.gone("it answered what was not asked")
+        return self.result(reply, arguments)
+
+    def result(self, reply, arguments):
+        if "e" in reply:
+            raise exception_of(*[str(part) for part in self.pair(reply["e"])])
+        if "n" in reply:
+            raise self.taint(str(reply["n"]))
+        value = self.decode(reply.get("v"))
+        if value == Canary() if not isinstance(value, Remote) else False:
+            self.canary = True
+        if "m" in reply and len(arguments) == 3:
+            update(list(arguments[1:]), self.decode(reply["m"]))
+        return value
+
+    def decode(self, value):
+        try:
+            return decode(value, self.lookup)
+        except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as e:
+            raise self.gone("it wrote what is no value: %s" % e)
+
+    def pair(self, value):
+        if type(value) is not list or len(value) != 2:
+            raise self.gone("it wrote what is no message")
+        return value
+
+    def call_back(self, message):
+        try:
+            arguments, keywords = self.pair(self.decode(message.get("a")))
+            value = self.lookup(message)(*arguments, **keywords)
+            reply = {"v": encode(value, self.handle)}
+        except (Exception, NotPlain) as error:
+            reply = {"e": [type(error).__name__, str(error)[:1000]]}
+        self.write(reply)
+
+    def handle(self, value):
+        if type(value) is Remote:
+            return {"h": value._place}
+        if callable(value) and not isinstance(value, type):
+            self.functions.append(value)
+            return {"f": len(self.functions) - 1}
+        raise NotPlain("the tests pass an object of class %s, which is not plain data" %
+                       type(value).__name__)
+
+    def lookup(self, handle):
+        function, place = handle.get("f"), handle.get("h")
+        if type(function) is int and 0 <= function < len(self.functions):
+            return self.functions[function]
+        if type(place) is not int:
+            raise ValueError("an unknown tag")
+        return self.remotes.setdefault(place, Remote(place, str(handle.get("c"))[:80]))
+
+
+def exception_of(name, message):
+    kind = getattr(builtins, name, None)
+    try:
+        error = kind(message) if issubclass(kind, Exception) else None
+    except TypeError:
+        error = None
+    error = error or CandidateError("%s: %s" % (name, message) if message else name)
+    error.of_candidate = True
+    return error
+
+
+def update(old, new):
+    """Gives `old`, which was passed to the candidate, what it became there."""
+    if type(old) is not type(new):
+        return
+    if type(old) is list:
+        for i, (a, b) in enumerate(zip(old, new)):
+            if not changed_inside(a, b):
+                old[i] = b
+        old[len(new):] = new[len(old):]
+    elif type(old) is dict:
+        kept = {k: old[k] if k in old and changed_inside(old[k], v) else v for k, v in new.items()}
+        old.clear()
+        old.update(kept)
+    elif type(old) is set:
+        old.clear()
+        old.update(new)
+    elif type(old) is ListNode or type(old) is TreeNode:
+        old.__dict__.update(new.__dict__)
+
+
+def changed_inside(old, new):
+    if type(old) is not type(new) or type(old) not in (list, dict, set, ListNode, TreeNode):
+        return False
+    update(old, new)
+    return True
+
+
+def run(job, report):
+    """Fills the report; what it lacks at the end did not happen."""
+    try:
+        tests = Tests(job)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        report["unreadable"] = name_of(error)
+        return
+    report["asserts"] = tests.asserts
+    # From here on the candidate can hold things up.
+    write_line(3, {"nonce": job["nonce"], "ready": True})
+    report["load"] = wall.read().get("load")
+    if report["load"] is not None:
+        return
+    score = Score(job["stop"])
+    names = {"__name__": "tests", "_hone_equal": score.equal, "_hone_passed": score.ok,
+             "_hone_failed": score.fail}
+    try:
+        report["undefined"] = bind(names, job, tests.free)
+        for code in tests.codes:
+            exec(code, names)
+        report["finished"] = True
+    except Stop:
+        pass
+    except BaseException as error:
+        alone = wall.asked < 2 and not wall.given
+        own = alone or isinstance(error, ImportError) or bool(wall.untold)
+        own = own and not wall.why_gone and not getattr(error, "of_candidate", False)
+        report["own" if own else "aborted"] = name_of(error)
+    report.update(passed=score.passed, failed=score.failed, outcomes=score.kept,
+                  first_failure=score.first_failure, calls=wall.calls + wall.given)
+
+
+def bind(names, job, free):
+    """Gives each free name of the tests its meaning: the prompt's, the preamble's or, last, the
+    candidate's; the entry point is always the candidate's. Returns the names nobody defines."""
+    entry = job["entry"]
+    code = prompt_code(job["prompts"], entry)
+    exec(compile(code, "<prompt>", "exec", dont_inherit=True), names)
+    known = preamble() if set(free) - names.keys() - {entry, "candidate"} else {}
+    for name in free:
+        if name not in names and name in known:
+            names[name] = known[name]
+    wanted = [n for n in free if n == entry or n not in names and n != "candidate"]
+    if entry and entry not in wanted:
+        wanted.append(entry)
+    found = wall.ask("names", *wanted)
+    for name in wanted:
+        names.pop(name, None)
+        if type(found) is dict and name in found:
+            names[name] = found[name]
+            wall.given += not isinstance(found[name], Remote)
+    if entry in names:
+        names.setdefault("candidate", names[entry])
+    return [name for name in wanted if name not in names]
+
+
+def main():
+    job = json.loads(sys.stdin.buffer.read())
+    sys.stdout = open(os.devnull, "w")
+    random.seed(0)
+    report = {"nonce": job["nonce"]}
+    try:
+        run(job, report)
+    except BaseException as error:
+        report["aborted"] = name_of(error)
+    report.update(gone=wall.why_gone, tainted=wall.tainted, canary=wall.canary)
+    text = json.dumps(report, ensure_ascii=False).encode("utf-8", "replace")
+    write_line(3, json.loads(text))
+    os._exit(0)
+
+
+wall = Wall()
+main()

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "verifier/math/compare.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "verifier/math/names.h"
+
+namespace hone::math {
+namespace {
+
+constexpr int kMaxDepth = 24;
+constexpr size_t kMaxItems = 64;
+
+bool HasPlusMinus(const Node& node) {
+  return Any(node, [](const Node& n) { return n.kind == Kind::kPlusMinus; });
+}
+
+std::string LettersAndDigits(absl::string_view text) {
+  std::string key;
+  for (unsigned char c : text) {
+    if (absl::ascii_isalnum(c) || c >= 0x80) key.push_back(absl::ascii_tolower(c));
+  }
+  return key;
+}
+
+// An answer in words as letters and digits; empty for what is no word.
+std::string WordsOf(const Node& node) {
+  switch (node.kind) {
+    case Kind::kText:
+    case Kind::kWord:
+    case Kind::kSymbol:
+      return LettersAndDigits(node.text);
+    case Kind::kE:
+      return "e";
+    case Kind::kI:
+      return "i";
+    case Kind::kMultiply:
+    case Kind::kList: {
+      std::string words;
+      for (const Node* child : node.child) {
+        const std::string part = child->kind == Kind::kNumber ? child->value->get_str()
+                                                              : WordsOf(*child);
+        if (part.empty()) return "";
+        words += part;
+      }
+      return words;
+    }
+    default:
+      return "";
+  }
+}
+
+// A run of letters that is a name or a code, not a product: in capitals, or long.
+bool IsProperWord(const Node& node) {
+  return node.kind == Kind::kWord &&
+         (node.text.size() > 3 || absl::ascii_isupper(static_cast<unsigned char>(node.text[0])));
+}
+
+bool IsList(const Node& node) {
+  return node.kind == Kind::kList;
+}
+
+bool IsLabelled(const Node& node) {
+  return node.kind == Kind::kRelation && node.text[0] == '=' && IsLabel(*node.child[0]);
+}
+
+// At least two different names, each with a value.
+bool HasDifferentLabels(const std::vector<const Node*>& items) {
+  if (items.size() < 2) return false;
+  bool different = false;
+  for (const Node* item : items) {
+    if (!IsLabelled(*item)) return false;
+    different = different || !SameStructure(*item->child[0], *items[0]->child[0]);
+  }
+  return different;
+}
+
+bool HasEllipsis(const std::vector<const Node*>& items) {
+  return std::any_of(items.begin(), items.end(),
+                     [](const Node* item) { return item->kind == Kind::kEllipsis; });
+}
+
+// (x, y) = (2, 3) as x = 2, y = 3; the node itself when it is nothing of the kind.
+const Node& OneByOne(const Node& node, Arena* arena) {
+  const bool pairs = node.kind == Kind::kRelation && node.text == "=" &&
+                     node.child[0]->kind == Kind::kTuple && node.child[1]->kind == Kind::kTuple &&
+                     node.child[0]->child.size() == node.child[1]->child.size();
+  if (!pairs) return node;
+  Node* list = arena->New(Kind::kList);
+  for (size_t i = 0; i < node.child[0]->child.size(); ++i) {
+    Node* item = arena->New(Kind::kRelation, node.child[0]->child[i], node.child[1]->child[i]);
+    item->text.assign(1, '=');
+    list->child.push_back(item);
+  }
+  return *list;
+}
+
+// A value without its percent sign, degrees, unit.
+struct Quantity {
+  const Node* value = nullptr;
+  std::string unit;
+  bool percent = false;
+  bool degree = false;
+};
+
+Quantity QuantityOf(const Node& node, Arena* arena) {
+  Quantity quantity{&node, "", false, false};
+  while (true) {
+    const Node& top = *quantity.value;
+    const bool minus = top.kind == Kind::kNegate;
+    const Node& marked = minus ? *top.child[0] : top;
+    if (marked.kind == Kind::kUnit) {
+      quantity.unit = marked.text;
+    } else if (marked.kind == Kind::kPercent) {
+      quantity.percent = true;
+    } else if (marked.kind == Kind::kDegree) {
+      quantity.degree = true;
+    } else {
+      return quantity;
+    }
+    quantity.value = minus ? arena->New(Kind::kNegate, marked.child[0]) : marked.child[0];
+  }
+}
+
+const Unit* UnitOf(absl::string_view text) {
+  std::string word = absl::AsciiStrToLower(text);
+  while (!word.empty() && word.back() == '.') word.pop_back();
+  const Unit* unit = FindUnit(word);
+  return unit == nullptr || unit->dimension == '?' ? nullptr : unit;
+}
+
+// 8:34 p.m. as seconds of the day.
+struct Clock {
+  int64_t seconds = 0;
+  bool has_half = false;  // a.m. or p.m.
+};
+std::optional<Clock> ClockOf(const Node& node) {
+  const Node& ratio = node.kind == Kind::kUnit ? *node.child[0] : node;
+  if (ratio.kind != Kind::kRatio || ratio.child.size() > 3) return std::nullopt;
+  Clock clock;
+  for (size_t i = 0; i < 3; ++i) {
+    int64_t part = 0;
+    if (i < ratio.child.size()) {
+      const Node& child = *ratio.child[i];
+      const bool integer = child.kind == Kind::kNumber && child.value->get_den() == 1;
+      if (!integer || *child.value < 0 || *child.value > (i == 0 ? 24 : 59)) return std::nullopt;
+      part = child.value->get_num().get_si();
+    }
+    clock.seconds = clock.seconds * 60 + part;
+  }
+  if (node.kind == Kind::kUnit) {
+    const std::string half = LettersAndDigits(node.text);
+    clock.has_half = half == "am" || half == "pm";
+    if (!clock.has_half) return std::nullopt;
+    const bool twelve = clock.seconds / 3600 == 12;
+    if (half == "pm" && !twelve) clock.seconds += 12 * 3600;
+    if (half == "am" && twelve) clock.seconds -= 12 * 3600;
+  }
+  return clock;
+}
+
+}  // namespace
+
+const char* RungName(Rung rung) {
+  static constexpr const char* kNames[] = {"none",        "structure", "text",   "exact",
+                                           "normal form", "numeric",   "rounded"};
+  return kNames[static_cast<int>(rung)];
+}
+
+// The node with every \pm read as its upper or its lower sign.
+const Node* Comparer::WithSign(const Node& node, bool upper) {
+  if (!HasPlusMinus(node)) return &node;
+  Node* copy = arena_.New(node.kind);
+  *copy = node;
+  for (const Node*& child : copy->child) child = WithSign(*child, upper);
+  if (node.kind != Kind::kPlusMinus) return copy;
+  const bool plus = (node.op == '+') == upper;
+  const Node* last = copy->child.back();
+  if (!plus) last = arena_.New(Kind::kNegate, last);
+  return copy->child.size() == 1 ? last : arena_.New(Kind::kAdd, copy->child[0], last);
+}
+
+Comparer::Nodes Comparer::ItemsOf(const Node& node) {
+  Nodes items;
+  const bool several = node.kind == Kind::kList || node.kind == Kind::kSet;
+  const auto add = [&](const Node& item) {
+    if (HasPlusMinus(item)) {
+      items.push_back(WithSign(item, true));
+      items.push_back(WithSign(item, false));
+    } else {
+      items.push_back(&item);
+    }
+  };
+  if (!several) {
+    add(node);
+    return items;
+  }
+  for (const Node* child : node.child) {
+    if (child->kind == Kind::kList) {
+      for (const Node* inner : child->child) add(*inner);
+    } else {
+      add(*child);
+    }
+  }
+  return items;
+}
+
+bool Comparer::Ordered(const Nodes& gold, const Nodes& answer, int depth) {
+  if (gold.size() != answer.size()) return false;
+  for (size_t i = 0; i < gold.size(); ++i) {
+    if (!Answers(*gold[i], *answer[i], depth + 1)) return false;
+  }
+  return true;
+}
+
+// Without order: each has its match in the other. With names on one side alone, or dots, in order.
+bool Comparer::Lists(const Nodes& gold, const Nodes& answer, bool ordered, int depth) {
+  if (gold.size() > kMaxItems || answer.size() > kMaxItems) {
+    undecided_ = true;
+    return false;
+  }
+  const bool one_sided = HasDifferentLabels(gold) != HasDifferentLabels(answer);
+  if (ordered || one_sided || HasEllipsis(gold) || HasEllipsis(answer)) {
+    return Ordered(gold, answer, depth);
+  }
+  std::vector<bool> matched(answer.size(), false);
+  for (const Node* item : gold) {
+    bool found = false;
+    for (size_t i = 0; i < answer.size() && !(found && matched[i]); ++i) {
+      if (!Answers(*item, *answer[i], depth + 1)) continue;
+      matched[i] = found = true;
+      if (gold.size() == answer.size()) break;
+    }
+    if (!found) return false;
+  }
+  for (size_t i = 0; i < answer.size(); ++i) {
+    for (size_t k = 0; !matched[i] && k < gold.size(); ++k) {
+      matched[i] = Answers(*gold[k], *answer[i], depth + 1);
+    }
+    if (!matched[i]) return false;
+  }
+  return true;
+}
+
+bool Comparer::Texts(const Node& gold, const Node& answer) {
+  const std::string words = WordsOf(gold);
+  Reached(Rung::kText);
+  return !words.empty() && words == WordsOf(answer);
+}
+
+bool Comparer::Tuples(const Node& gold, const Node& answer, int depth) {
+  const Nodes left(gold.child.begin(), gold.child.end());
+  const Nodes right(answer.child.begin(), answer.child.end());
+  const bool pair = left.size() == 2;
+  if (pair && (gold.open != answer.open || gold.close != answer.close)) return false;
+  return Ordered(left, right, depth);
+}
+
+// A vector may be written as a matrix of one column or row, or as a tuple.
+bool Comparer::Matrices(const Node& gold, const Node& answer, int depth) {
+  const bool both = gold.kind == Kind::kMatrix && answer.kind == Kind::kMatrix;
+  if (both && gold.columns != answer.columns) return false;
+  const Node& matrix = gold.kind == Kind::kMatrix ? gold : answer;
+  const bool vector = matrix.columns == 1 ||
+                      static_cast<size_t>(matrix.columns) == matrix.child.size();
+  const Node& other = gold.kind == Kind::kMatrix ? answer : gold;
+  if (!both && (!vector || (other.kind != Kind::kTuple && other.kind != Kind::kList))) return false;
+  return Ordered(Nodes(gold.child.begin(), gold.child.end()),
+                 Nodes(answer.child.begin(), answer.child.end()), depth);
+}
+
+bool Comparer::Ratios(const Node& gold, const Node& answer) {
+  const auto left = ClockOf(gold), right = ClockOf(answer);
+  if (left && right) {
+    const int64_t half = 12 * 3600;
+    Reached(Rung::kExact);
+    if (left->seconds == right->seconds) return true;
+    if (left->has_half != right->has_half && (left->seconds - right->seconds) % half == 0 &&
+        (left->has_half ? right->seconds : left->seconds) < 13 * 3600) {
+      return true;
+    }
+    if (left->has_half || right->has_half) return false;
+  }
+  const auto quotient = [&](const Node& ratio) -> const Node* {
+    if (ratio.kind != Kind::kRatio) return &ratio;
+    if (ratio.child.size() != 2) return nullptr;
+    const auto bottom = ExactValue(*ratio.child[1], &steps_);
+    if (bottom && *bottom == 0) return nullptr;
+    return arena_.New(Kind::kDivide, ratio.child[0], ratio.child[1]);
+  };
+  if (gold.kind == Kind::kRatio && answer.kind == Kind::kRatio && gold.child.size() > 2) {
+    if (gold.child.size() != answer.child.size()) return false;
+    for (size_t i = 1; i < gold.child.size(); ++i) {  // a1 : ai = b1 : bi
+      if (SameStructure(*gold.child[i], *answer.child[i]) &&
+          gold.child[i]->kind == Kind::kEllipsis) {
+        continue;
+      }
+      if (!Values(*arena_.New(Kind::kMultiply, gold.child[0], answer.child[i]),
+                  *arena_.New(Kind::kMultiply, gold.child[i], answer.child[0]))) {
+        return false;
+      }
+    }
+    return true;
+  }
+  const Node* a = quotient(gold);
+  const Node* b = quotient(answer);
+  return a != nullptr && b != nullptr && Values(*a, *b);
+}
+
+bool Comparer::Quantities(const Node& gold, const Node& answer, int depth) {
+  const Quantity g = QuantityOf(gold, &arena_), a = QuantityOf(answer, &arena_);
+  if (g.value != &gold || a.value != &answer) {
+    const Unit* left = UnitOf(g.unit);
+    const Unit* right = UnitOf(a.unit);
+    if (left != nullptr && right != nullptr && left->dimension == right->dimension &&
+        absl::string_view(left->factor) != right->factor) {
+      mpq_class factor(left->factor), other(right->factor);
+      factor.canonicalize();
+      other.canonicalize();
+      return Values(*arena_.New(Kind::kMultiply, g.value, arena_.NewNumber(factor)),
+                    *arena_.New(Kind::kMultiply, a.value, arena_.NewNumber(other)));
+    }
+    const auto in_full = [&](const Quantity& q) {
+      const Node* value = q.percent ? arena_.New(Kind::kPercent, q.value) : q.value;
+      return q.degree ? arena_.New(Kind::kDegree, value) : value;
+    };
+    const bool same_marks = g.percent == a.percent && g.degree == a.degree;
+    const bool by_sign = g.percent == a.percent || options_.percent != PercentPolicy::kFraction;
+    if (same_marks || by_sign) {
+      if (Answers(*g.value, *a.value, depth + 1)) return true;
+    }
+    const bool by_value = g.percent == a.percent || options_.percent != PercentPolicy::kUnit;
+    return !same_marks && by_value && Values(*in_full(g), *in_full(a));
+  }
+  if (gold.kind == Kind::kBased || answer.kind == Kind::kBased) {
+    // A number in another base is its digits; only base ten is the number itself.
+    const auto decimal = [&](const Node& node) -> const Node* {
+      if (node.kind != Kind::kBased) return &node;
+      absl::string_view digits = node.text;
+      mpz_class value;
+      if (!absl::ConsumeSuffix(&digits, "_10") ||
+          value.set_str(std::string(digits), 10) != 0) {
+        return nullptr;
+      }
+      return arena_.NewNumber(mpq_class(value));
+    };
+    const Node* left = decimal(gold);
+    const Node* right = decimal(answer);
+    Reached(Rung::kExact);
+    return left != nullptr && right != nullptr && Values(*left, *right);
+  }
+  return Values(gold, answer);
+}
+
+bool Comparer::Answers(const Node& gold, const Node& answer, int depth) {
+  if (depth > kMaxDepth || !steps_.Spend(10)) {
+    undecided_ = true;
+    return false;
+  }
+  if (SameStructure(gold, answer)) {
+    Reached(Rung::kStructure);
+    return true;
+  }
+  if (gold.kind == Kind::kText || answer.kind == Kind::kText || IsProperWord(gold) ||
+      IsProperWord(answer)) {
+    const bool relation = gold.kind == Kind::kRelation || answer.kind == Kind::kRelation;
+    if (!relation) return Texts(gold, answer);
+  }
+  if (HasPlusMinus(gold) || HasPlusMinus(answer)) {
+    if (gold.kind != Kind::kTuple && answer.kind != Kind::kTuple) {
+      return Lists(ItemsOf(gold), ItemsOf(answer), false, depth);
+    }
+  }
+  if (gold.kind == Kind::kRelation || answer.kind == Kind::kRelation) {
+    if (!IsList(gold) && !IsList(answer)) return Relations(gold, answer, depth + 1);
+  }
+  if (gold.kind == Kind::kMatrix || answer.kind == Kind::kMatrix) {
+    return Matrices(gold, answer, depth);
+  }
+  const bool gold_tuple = gold.kind == Kind::kTuple, answer_tuple = answer.kind == Kind::kTuple;
+  if (IsList(gold) || IsList(answer)) {
+    if (gold_tuple || answer_tuple) {
+      const Node& tuple = gold_tuple ? gold : answer;
+      if (tuple.open != '(' || tuple.close != ')') return false;
+      return Ordered(Nodes(gold.child.begin(), gold.child.end()),
+                     Nodes(answer.child.begin(), answer.child.end()), depth);
+    }
+    if (gold.kind == Kind::kRelation || answer.kind == Kind::kRelation) {
+      const Node& left = OneByOne(gold, &arena_);
+      const Node& right = OneByOne(answer, &arena_);
+      if (!IsList(left) || !IsList(right)) return false;
+      return Lists(ItemsOf(left), ItemsOf(right), false, depth);
+    }
+    // "x < 1 or x > 3" as a set; an answer of that form would echo the question.
+    if (IsList(gold) && IsSetExpression(answer) && answer.kind != Kind::kSet) {
+      return gold.child[0]->kind == Kind::kRelation && SameMembers(gold, answer);
+    }
+    const bool both = IsList(gold) || gold.kind == Kind::kSet;
+    const bool all = both && (IsList(answer) || answer.kind == Kind::kSet);
+    return all && Lists(ItemsOf(gold), ItemsOf(answer), options_.ordered_lists, depth);
+  }
+  if (gold.kind == Kind::kSet && answer.kind == Kind::kSet) {
+    return Lists(ItemsOf(gold), ItemsOf(answer), false, depth);
+  }
+  if (gold_tuple && answer_tuple) return Tuples(gold, answer, depth);
+  if ((gold.kind == Kind::kSet) != (answer.kind == Kind::kSet)) {
+    const Node& set = gold.kind == Kind::kSet ? gold : answer;
+    const Node& other = gold.kind == Kind::kSet ? answer : gold;
+    if (set.child.size() == 1 && !IsSetExpression(other)) {
+      return Answers(gold.kind == Kind::kSet ? *set.child[0] : gold,
+                     gold.kind == Kind::kSet ? answer : *set.child[0], depth + 1);
+    }
+  }
+  if (IsSetExpression(gold) || IsSetExpression(answer)) {
+    if (gold.kind == answer.kind && gold.child.size() == answer.child.size() &&
+        gold.child.size() > 1) {
+      const bool undecided = undecided_;
+      if (Ordered(Nodes(gold.child.begin(), gold.child.end()),
+                  Nodes(answer.child.begin(), answer.child.end()), depth)) {
+        return true;
+      }
+      undecided_ = undecided;
+    }
+    return IsSetExpression(gold) && IsSetExpression(answer) && SameMembers(gold, answer);
+  }
+  if (gold_tuple || answer_tuple) return false;
+  if (gold.kind == Kind::kRatio || answer.kind == Kind::kRatio ||
+      (ClockOf(gold).has_value() && ClockOf(answer).has_value())) {
+    return Ratios(gold, answer);
+  }
+  if (ClockOf(gold).has_value() != ClockOf(answer).has_value()) return false;
+  return Quantities(gold, answer, depth);
+}
+
+}  // namespace hone::math
