@@ -33,6 +33,7 @@ class TinyPrograms : public Problems {
     problem.content = absl::StrCat(slope, " ", offset);
     problem.prompt = absl::StrCat("program ", low, " -> ", slope * low + offset, " , ", high,
                                   " -> ", slope * high + offset);
+    problem.answer = Source(slope, offset);
     problem.tests_json =
         absl::StrCat("{\"fn_name\":\"f\",\"inputs\":[[-7],[12],[100]],", "\"outputs\":[",
                      offset - 7 * slope, ",", 12 * slope + offset, ",", 100 * slope + offset, "]}");

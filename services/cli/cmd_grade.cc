@@ -21,6 +21,7 @@ struct GradeFlags {
   bool bare = false;
   bool strict = false;
   bool list = false;
+  bool why = false;
   std::vector<std::string> options;
 };
 
@@ -49,7 +50,7 @@ Question QuestionOf(const Json& row, const GradeFlags& flags) {
   return question;
 }
 
-Json RowOf(const Json& id, const Verdict& verdict) {
+Json RowOf(const Json& id, const Verdict& verdict, bool why) {
   Json row;
   row["id"] = id;
   row["outcome"] = OutcomeName(verdict.outcome);
@@ -62,6 +63,14 @@ Json RowOf(const Json& id, const Verdict& verdict) {
   }
   row["extracted"] = verdict.extracted;
   row["detail"] = verdict.detail;
+  if (!why) return row;
+  row["verifier"] = verdict.verifier;
+  Json parts = Json::object();
+  for (const VerdictPart& part : verdict.parts) {
+    parts[part.name] = part.raw ? Json(*part.raw) : Json();
+  }
+  row["parts"] = std::move(parts);
+  row["evidence"] = verdict.evidence;
   return row;
 }
 
@@ -113,7 +122,7 @@ absl::Status GradeBatch(Verifier& verifier, const GradeFlags& flags, std::vector
   }
   for (size_t i = 0; i < rows.size(); ++i) {
     *outage |= verdicts[i].outcome == Outcome::kOutage;
-    WriteRow(RowOf(IdOf(rows[i].value), verdicts[i]));
+    WriteRow(RowOf(IdOf(rows[i].value), verdicts[i], flags.why));
   }
   return absl::OkStatus();
 }
@@ -144,14 +153,16 @@ Action SetUpGrade(CLI::App& app, const Globals& globals) {
   app.add_option("--verifier", flags->verifier,
                  "a name of --list, or rules:, python:, exec:, grpc: (hone verifier --help)")
       ->capture_default_str();
-  app.add_option("--in", flags->in,
-                 "JSON Lines: {\"id\",\"answer\"|\"nums\"+\"target\",\"completion\"}; - is stdin")
+  app.add_option(
+         "--in", flags->in,
+         "JSON Lines: {\"id\",\"answer\"|\"tests\"|\"nums\"+\"target\",\"completion\"}; - is stdin")
       ->capture_default_str();
   app.add_flag("--jsonl", flags->jsonl, "one row out per row in (the only form there is)");
   app.add_flag("--bare", flags->bare, "the completion is the answer itself");
   app.add_flag("--strict", flags->strict, "extract as training does");
   app.add_option("--rule", flags->rule, "of format: strict, strict_prefilled, think_only");
   app.add_option("--option", flags->options, "of the verifier, KEY=VALUE; repeat for more");
+  app.add_flag("--why", flags->why, "also what the verdict rests on: parts, evidence, verifier");
   app.add_flag("--list", flags->list, "the verifiers of this build");
   app.footer(
       "Rows out: {\"id\",\"outcome\",\"reward\",\"extracted\",\"detail\"}. Outcomes: correct, "

@@ -96,9 +96,9 @@ int Describe(const VerifierFlags& flags, const Globals& globals) {
   }
   for (const auto& [key, value] : row.items()) {
     std::cout << key << ": "
-              << Sanitise(value.is_string() ? value.get<std::string>()
-                                            : value.dump(2, ' ', false,
-                                                         Json::error_handler_t::replace))
+              << Sanitise(value.is_string()
+                              ? value.get<std::string>()
+                              : value.dump(2, ' ', false, Json::error_handler_t::replace))
               << "\n";
   }
   return kDone;
@@ -190,15 +190,18 @@ std::vector<NewFile> FilesOf(const std::string& kind, const std::string& name) {
 
 // The commands that hold it to the checks; for "client" there is nothing to hold.
 std::string TestScript(const std::string& kind, const std::string& name) {
-  std::string test = "#!/bin/sh\n# Holds the verifier to Hone's checks; HONE is the binary.\n"
-                     "set -e\ncd \"$(dirname \"$0\")\"\n";
+  std::string test =
+      "#!/bin/sh\n# Holds the verifier to Hone's checks; HONE is the binary.\n"
+      "set -e\ncd \"$(dirname \"$0\")\"\n";
   if (kind == "grpc") {
     absl::StrAppend(&test,
                     "cmake -B build && cmake --build build\n"
-                    "socket=$(mktemp -u)\nbuild/", name, " \"unix:$socket\" &\n"
+                    "socket=$(mktemp -u)\nbuild/",
+                    name,
+                    " \"unix:$socket\" &\n"
                     "trap \"kill $!\" EXIT\nsleep 1\n"
-                    "\"${HONE:-hone}\" verifier test \"grpc:unix:$socket\" --cases ", name,
-                    ".cases.jsonl\n");
+                    "\"${HONE:-hone}\" verifier test \"grpc:unix:$socket\" --cases ",
+                    name, ".cases.jsonl\n");
     return test;
   }
   const std::string spec = kind == "python" ? absl::StrCat("python:", name, ".py:compute_score")
@@ -225,22 +228,22 @@ int New(const VerifierFlags& flags, const Globals& globals) {
   const std::string name = folder.filename().string();
   for (const char c : name) {
     if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_') continue;
-    return Fail(absl::InvalidArgumentError(absl::StrCat(
-                    "the name \"", name, "\": letters, digits and _ make a name")),
+    return Fail(absl::InvalidArgumentError(
+                    absl::StrCat("the name \"", name, "\": letters, digits and _ make a name")),
                 globals);
   }
   std::error_code error;
   if (name.empty() || fs::exists(folder, error)) {
-    return Fail(absl::FailedPreconditionError(absl::StrCat(
-                    folder.string(), ": it exists already; nothing is overwritten")),
+    return Fail(absl::FailedPreconditionError(
+                    absl::StrCat(folder.string(), ": it exists already; nothing is overwritten")),
                 globals);
   }
   Json written = Json::array();
   std::vector<NewFile> files = FilesOf(flags.kind, name);
   for (const NewFile& file : files) {
     const std::string text = absl::StrReplaceAll(
-        EmbeddedFile(file.source), {{"{{name}}", name}, {"{{path}}", absl::StrCat(folder.string(),
-                                                                                 "/", name)}});
+        EmbeddedFile(file.source),
+        {{"{{name}}", name}, {"{{path}}", absl::StrCat(folder.string(), "/", name)}});
     const absl::Status status = WriteNew(folder / file.path, text, file.executable);
     if (!status.ok()) return Fail(status, globals);
     written.push_back((folder / file.path).string());
@@ -286,7 +289,8 @@ Action SetUpVerifier(CLI::App& app, const Globals& globals) {
   CLI::App* worker = app.add_subcommand("worker", "answer JSON Lines on stdin with JSON Lines");
   AddSpec(*worker, *flags);
   app.footer(
-      "SPEC: NAME, rules:FILE, python:FILE.py:FUNCTION, exec:COMMAND ARGS, grpc:ADDR[,ADDR][#NAME].\n"
+      "SPEC: NAME, rules:FILE, python:FILE.py:FUNCTION, exec:COMMAND ARGS, "
+      "grpc:ADDR[,ADDR][#NAME].\n"
       "test exits 0 when the verifier is fit to learn from, else 3. docs/custom_verifiers.md");
   return [flags, list, describe, test, fresh, worker, &globals] {
     if (list->parsed()) return List(globals);

@@ -60,9 +60,9 @@ absl::StatusOr<Range> RangeOf(const ProcessVerifierOptions& options, const Worke
   range.max = options.max.value_or(hello.max.value_or(1));
   range.threshold = options.threshold.value_or(hello.threshold.value_or(range.max));
   if (!(range.min < range.max) || !(range.threshold > range.min && range.threshold <= range.max)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "min ", Number(range.min), ", max ", Number(range.max), ", threshold ",
-        Number(range.threshold), ": want min < threshold <= max"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("min ", Number(range.min), ", max ", Number(range.max), ", threshold ",
+                     Number(range.threshold), ": want min < threshold <= max"));
   }
   return range;
 }
@@ -175,10 +175,9 @@ struct ProcessVerifier::State {
         return true;
       }
     }
-    *verdict =
-        Plain(Outcome::kLimitExceeded,
-              absl::StrCat("the completion has ", question.completion().size(),
-                           " bytes and does not fit the protocol's line of 1 MiB as JSON"));
+    *verdict = Plain(Outcome::kLimitExceeded,
+                     absl::StrCat("the completion has ", question.completion().size(),
+                                  " bytes and does not fit the protocol's line of 1 MiB as JSON"));
     verdict->parts.push_back({"accuracy", range.min, std::nullopt});
     return true;
   }
@@ -196,11 +195,11 @@ struct ProcessVerifier::State {
                                    Number(range.max), "]; declare it with min and max"));
     } else {
       const bool correct = reply.score >= range.threshold;
-      verdict = Plain(correct ? Outcome::kCorrect : Outcome::kWrong,
-                      !reply.detail.empty()
-                          ? reply.detail
-                          : absl::StrCat("it scores ", Number(reply.score), "; correct from ",
-                                         Number(range.threshold)));
+      verdict =
+          Plain(correct ? Outcome::kCorrect : Outcome::kWrong,
+                !reply.detail.empty() ? reply.detail
+                                      : absl::StrCat("it scores ", Number(reply.score),
+                                                     "; correct from ", Number(range.threshold)));
       verdict.parts.push_back({"accuracy", reply.score, std::nullopt});
       verdict.parts.insert(verdict.parts.end(), reply.parts.begin(), reply.parts.end());
       verdict.extracted =
@@ -244,9 +243,9 @@ struct ProcessVerifier::State {
     }
     auto reply = ParseReply(*line);
     (*call.verdicts)[found->second.question] =
-        reply.ok() ? VerdictOf(*reply, found->second.since)
-                   : Plain(Outcome::kOutage,
-                           absl::StrCat("protocol error: ", reply.status().message()));
+        reply.ok()
+            ? VerdictOf(*reply, found->second.since)
+            : Plain(Outcome::kOutage, absl::StrCat("protocol error: ", reply.status().message()));
     answered->emplace(*id, found->second.question);
     waiting->erase(found);
     return absl::OkStatus();
@@ -384,8 +383,7 @@ absl::StatusOr<std::unique_ptr<ProcessVerifier>> ProcessVerifier::Open(
   return std::unique_ptr<ProcessVerifier>(new ProcessVerifier(std::move(state)));
 }
 
-absl::StatusOr<std::vector<Verdict>> ProcessVerifier::Verify(
-    absl::Span<const Question> questions) {
+absl::StatusOr<std::vector<Verdict>> ProcessVerifier::Verify(absl::Span<const Question> questions) {
   std::vector<Verdict> verdicts(questions.size());
   State::Call call;
   call.questions = questions;

@@ -86,8 +86,7 @@ std::string WrongAnswer(const VerifierCase& one, const std::vector<VerifierCase>
       return other.answer;
     }
   }
-  const bool digit =
-      !right.empty() && absl::ascii_isdigit(static_cast<unsigned char>(right[0]));
+  const bool digit = !right.empty() && absl::ascii_isdigit(static_cast<unsigned char>(right[0]));
   return digit ? absl::StrCat("7", right) : absl::StrCat(right, "x");
 }
 
@@ -104,8 +103,8 @@ std::vector<std::string> WithEachAnswer(const VerifierCase& one,
 // Two candidates where one answer belongs.
 std::vector<std::string> TwoAnswers(const VerifierCase& one, const std::string& wrong) {
   const absl::string_view right = AnswerPlace(one);
-  std::vector<std::string> completions = WithEachAnswer(
-      one, {absl::StrCat(right, " or ", wrong), absl::StrCat(wrong, " or ", right)});
+  std::vector<std::string> completions =
+      WithEachAnswer(one, {absl::StrCat(right, " or ", wrong), absl::StrCat(wrong, " or ", right)});
   const std::string boxed = absl::StrCat("\\boxed{", right, "}");
   if (absl::StrContains(one.completion, boxed)) {
     completions.push_back(absl::StrReplaceAll(
@@ -116,10 +115,8 @@ std::vector<std::string> TwoAnswers(const VerifierCase& one, const std::string& 
 
 // The answer said in reasoning that never ends.
 std::string Unclosed(const VerifierCase& one) {
-  return absl::StrReplaceAll(one.completion, {{"<think>", ""},
-                                              {"</think>", " "},
-                                              {"<answer>", " "},
-                                              {"</answer>", " "}});
+  return absl::StrReplaceAll(
+      one.completion, {{"<think>", ""}, {"</think>", " "}, {"<answer>", " "}, {"</answer>", " "}});
 }
 
 // One check that derives completions from a case and wants none of them to be correct.
@@ -151,9 +148,8 @@ std::vector<Attack> Attacks() {
          return Texts{one.completion.substr(0, one.completion.size() / 2)};
        },
        false, /*truncated=*/true},
-      {"wrong", [](const VerifierCase& one, const std::string& wrong) {
-         return WithEachAnswer(one, {wrong});
-       }},
+      {"wrong", [](const VerifierCase& one,
+                   const std::string& wrong) { return WithEachAnswer(one, {wrong}); }},
       {"two_answers", TwoAnswers},
       {"unclosed_think",
        [](const VerifierCase& one, const std::string&) {
@@ -164,10 +160,12 @@ std::vector<Attack> Attacks() {
       {"inf", in_place({"inf", "-inf", "Infinity"})},
       {"huge_integer", in_place({Repeat("9", 5000)})},
       {"huge_exponent", in_place({"1e999999999", "10**1000000"})},
-      {"control_characters", in_place({EveryByte(), std::string("4\0002", 3), "\xC3\x28\xED\xA0\x80"})},
-      {"deep_nesting", in_place({Repeat("(", 20000) + "1" + Repeat(")", 20000),
-                                 Repeat("[", 20000), Repeat("{", 20000)})},
-      {"ten_megabytes", [](const VerifierCase& one, const std::string&) {
+      {"control_characters",
+       in_place({EveryByte(), std::string("4\0002", 3), "\xC3\x28\xED\xA0\x80"})},
+      {"deep_nesting", in_place({Repeat("(", 20000) + "1" + Repeat(")", 20000), Repeat("[", 20000),
+                                 Repeat("{", 20000)})},
+      {"ten_megabytes",
+       [](const VerifierCase& one, const std::string&) {
          return Texts{absl::StrCat(std::string(size_t{10} << 20, '9'), one.completion)};
        }},
       {"hang", in_place({"9**9**9", Repeat("a", 40) + "!", "while True: pass"}), true},
@@ -233,10 +231,10 @@ class Tester {
     VerifierCase one;
     one.prompt = "What is 6 times 7?";
     one.answer = "42";
-    for (const char* form : {"<think>6 times 7</think> <answer>42</answer>",
-                             "<think>6 times 7</think> <answer>\\boxed{42}</answer>",
-                             "6 times 7 is \\boxed{42}", "6 times 7\n#### 42",
-                             "The answer is 42", "42"}) {
+    for (const char* form :
+         {"<think>6 times 7</think> <answer>42</answer>",
+          "<think>6 times 7</think> <answer>\\boxed{42}</answer>", "6 times 7 is \\boxed{42}",
+          "6 times 7\n#### 42", "The answer is 42", "42"}) {
       one.completion = form;
       cases_ = {one};
       if (Judge(Ask(one, form, options_.deadline)).outcome == Outcome::kCorrect) return;
@@ -268,9 +266,8 @@ class Tester {
       const std::string wrong = WrongAnswer(one, cases_);
       if (attack.prefilled_think) one.prompt += "\n<think>";
       for (const std::string& completion : attack.make(one, wrong)) {
-        Question question =
-            Ask(one, completion,
-                attack.outage_is_fine ? options_.hang_deadline : options_.deadline);
+        Question question = Ask(one, completion,
+                                attack.outage_is_fine ? options_.hang_deadline : options_.deadline);
         question.truncated = attack.truncated;
         if (attack.truncated) question.stop_reason = "length";
         const Verdict verdict = Judge(question);
@@ -306,9 +303,9 @@ class Tester {
       for (int i = 1; i < 5; ++i) {
         const Verdict again = Judge(Ask(one, completion, options_.deadline));
         if (Same(first, again)) continue;
-        return Report("same_score", "the same five times", Result::kFailed,
-                      absl::StrCat(Quote(completion), " is first ", Show(first), ", then ",
-                                   Show(again)));
+        return Report(
+            "same_score", "the same five times", Result::kFailed,
+            absl::StrCat(Quote(completion), " is first ", Show(first), ", then ", Show(again)));
       }
     }
     Report("same_score", "the same five times", Result::kPassed, "the same");
@@ -319,9 +316,8 @@ class Tester {
     constexpr int kWrongOnes = 0x852;  // bits 1, 4, 6, 11: no reversal or rotation gives the same
     for (int i = 0; i < 12; ++i) {
       const VerifierCase& one = cases_[static_cast<size_t>(i) % cases_.size()];
-      questions.push_back(
-          Ask(one, (kWrongOnes >> i & 1) != 0 ? "no answer here" : one.completion,
-              options_.deadline));
+      questions.push_back(Ask(one, (kWrongOnes >> i & 1) != 0 ? "no answer here" : one.completion,
+                              options_.deadline));
     }
     const char* expected = "each its own, in order";
     auto batch = verifier_.Verify(questions);
@@ -334,8 +330,8 @@ class Tester {
       const Verdict alone = Judge(questions[i]);
       if (Same((*batch)[i], alone)) continue;
       return Report("batch_order", expected, Result::kFailed,
-                    absl::StrCat("item ", i + 1, " of a batch is ", Show((*batch)[i]),
-                                 ", alone ", Show(alone)));
+                    absl::StrCat("item ", i + 1, " of a batch is ", Show((*batch)[i]), ", alone ",
+                                 Show(alone)));
     }
     Report("batch_order", expected, Result::kPassed, "12 items");
   }
@@ -400,8 +396,7 @@ absl::StatusOr<std::vector<VerifierCase>> ReadVerifierCases(const std::string& p
   return cases;
 }
 
-absl::StatusOr<ConformanceReport> TestVerifier(Verifier& verifier,
-                                               std::vector<VerifierCase> cases,
+absl::StatusOr<ConformanceReport> TestVerifier(Verifier& verifier, std::vector<VerifierCase> cases,
                                                const ConformanceOptions& options) {
   std::set<std::string> known = {"gold", "same_score", "batch_order", "deadline"};
   for (const Attack& attack : Attacks()) known.insert(attack.name);

@@ -31,7 +31,7 @@ absl::StatusOr<std::vector<VerifierCase>> ReadVerifierCases(const std::string& p
 
 struct ConformanceRow {
   enum class Result { kPassed, kFailed, kWaived, kNotApplicable };
-  std::string check;     // "gold", "empty", "two_answers", ...
+  std::string check;  // "gold", "empty", "two_answers", ...
   Result result = Result::kPassed;
   std::string expected;  // "correct", "not correct", ...
   std::string found;     // what happened; for a failure the example and the verdict
@@ -52,8 +52,7 @@ struct ConformanceReport {
 
 // Without cases: the usual forms of an answer 42 are tried for one that gets full score.
 // INVALID_ARGUMENT: a waived check that there is not.
-absl::StatusOr<ConformanceReport> TestVerifier(Verifier& verifier,
-                                               std::vector<VerifierCase> cases,
+absl::StatusOr<ConformanceReport> TestVerifier(Verifier& verifier, std::vector<VerifierCase> cases,
                                                const ConformanceOptions& options);
 
 // Reads the cases of a spec and holds the opened verifier to all checks. OK, or

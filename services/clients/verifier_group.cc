@@ -25,9 +25,9 @@ absl::StatusOr<std::string> OnlyName(const std::string& address) {
   if (offered->size() == 1) return offered->front().name;
   std::vector<std::string> names;
   for (const VerifierInfo& info : *offered) names.push_back(info.name);
-  return absl::InvalidArgumentError(absl::StrCat("the service at ", address, " has ",
-                                                 names.empty() ? "none" : absl::StrJoin(names, ", "),
-                                                 "; say which after the address: #NAME"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the service at ", address, " has ", names.empty() ? "none" : absl::StrJoin(names, ", "),
+      "; say which after the address: #NAME"));
 }
 
 }  // namespace
@@ -175,8 +175,8 @@ absl::StatusOr<std::vector<Verdict>> VerifierGroup::Verify(absl::Span<const Ques
     if (verdict.outcome == Outcome::kOutage) continue;  // in its verifier's own words
     verdict.outcome = Outcome::kOutage;
     verdict.detail = std::string(call.error.message()).substr(0, 4096);
-    verdict.verifier = absl::StrCat(state_->info.name, "/", state_->info.version, "/",
-                                    state_->info.config_hash);
+    verdict.verifier =
+        absl::StrCat(state_->info.name, "/", state_->info.version, "/", state_->info.config_hash);
   }
   return std::move(call.verdicts);
 }

@@ -170,8 +170,8 @@ absl::StatusOr<std::unique_ptr<Verifier>> OpenPython(const VerifierSpec& spec,
   if (!reader.status().ok()) return reader.status();
   auto source = ReadSmallFile(spec.file);
   if (!source.ok()) return source.status();
-  process.argv = {python,    "-c",         std::string(EmbeddedFile("python/verifier_worker.py")),
-                  spec.file, spec.function};
+  process.argv = {python, "-c", std::string(EmbeddedFile("python/verifier_worker.py")), spec.file,
+                  spec.function};
   process.name = absl::StrCat("python:", spec.function);
   // Another text of the function is another verifier.
   process.identity = absl::StrCat(spec.function, "\n", *source);

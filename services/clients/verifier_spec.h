@@ -31,7 +31,9 @@ struct VerifierSpec {
 
   bool custom() const { return kind != VerifierKind::kBuiltIn; }
   // Does opening it start a program of somebody's on this machine?
-  bool runs_programs() const { return kind == VerifierKind::kPython || kind == VerifierKind::kExec; }
+  bool runs_programs() const {
+    return kind == VerifierKind::kPython || kind == VerifierKind::kExec;
+  }
 };
 
 // INVALID_ARGUMENT says what the form is. Nothing is opened. A word without a colon is a built-in

@@ -30,9 +30,9 @@ struct WorkerHello {
 struct WorkerReply {
   enum class Kind { kScore, kSkipped, kOutage };
   Kind kind = Kind::kOutage;
-  double score = 0;               // kScore; finite
-  std::string why;                // kSkipped, kOutage: a sentence
-  std::vector<VerdictPart> parts; // beside the score, at most 62
+  double score = 0;                // kScore; finite
+  std::string why;                 // kSkipped, kOutage: a sentence
+  std::vector<VerdictPart> parts;  // beside the score, at most 62
   std::string extracted;
   std::string detail;
 };

@@ -139,6 +139,7 @@ void CompleteRewards(v1::RunConfig& config) {
     }
   }
   HONE_DEFAULT(rewards, verify_attempts, 3);
+  HONE_DEFAULT(rewards, verify_threads, 1);
   HONE_DEFAULT(rewards, verify_deadline_s, 30.0);
   HONE_DEFAULT(rewards, max_outage_share, 0.05);
 }
@@ -290,6 +291,7 @@ RolloutOptions RolloutOptionsOf(const v1::RunConfig& config, const std::string& 
   options.advantage.estimator = config.learner().advantage();
   options.advantage.clip = config.learner().advantage_clip();
   options.verify_attempts = config.rewards().verify_attempts();
+  options.verify_threads = config.rewards().verify_threads();
   options.verify_deadline = absl::Seconds(config.rewards().verify_deadline_s());
   options.keep_routes = config.rollout().keep_routes();
   return options;

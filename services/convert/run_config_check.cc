@@ -192,6 +192,7 @@ void CheckRollout(Checker& check, const v1::RunConfig& config) {
   }
   if (config.tasks().sources_size() == 0) check.Fail("tasks.sources: name what to learn on");
   check.InRange("rewards.verify_attempts", config.rewards().verify_attempts(), 1, 100);
+  check.InRange("rewards.verify_threads", config.rewards().verify_threads(), 1, 1024);
   check.Positive("rewards.verify_deadline_s", config.rewards().verify_deadline_s(), 86400);
   check.InRange("rewards.max_outage_share", config.rewards().max_outage_share(), 0, 1);
 }

@@ -269,6 +269,7 @@ std::string CanonicalRunConfig(const v1::RunConfig& config) {
   canonical.mutable_limits()->clear_max_seconds();
   canonical.mutable_checkpoint()->clear_keep();
   canonical.mutable_rewards()->clear_verify_deadline_s();
+  canonical.mutable_rewards()->clear_verify_threads();
   return PrintRunConfig(canonical);
 }
 

@@ -58,8 +58,7 @@ absl::Status JudgeLines(Verifier& verifier, const std::vector<std::string>& line
 }  // namespace
 
 absl::Status ServeWorker(Verifier& verifier, int in_fd, int out_fd) {
-  absl::Status status =
-      WriteLines(out_fd, absl::StrCat(FormatHello(verifier.Describe()), "\n"));
+  absl::Status status = WriteLines(out_fd, absl::StrCat(FormatHello(verifier.Describe()), "\n"));
   std::string buffer;
   std::vector<char> chunk(size_t{64} << 10);
   while (status.ok()) {

@@ -62,6 +62,7 @@ TEST(Generators, ATaskIsAFunctionOfNameSeedAndIndex) {
 TEST(Generators, TheirOwnAnswersAreCorrectForTheirOwnVerifiers) {
   for (const GeneratorInfo& info : ListGenerators()) {
     const auto source = Make(info.name, 11);
+    if (source->At(0)->verifier == "code") continue;  // needs a sandbox: tests/integration
     for (int64_t i = 0; i < 50; ++i) {
       const Task task = *source->At(i);
       EXPECT_EQ(Judge(task, "<think> x </think> <answer> " + task.answer + " </answer>"),
@@ -163,7 +164,8 @@ TEST(MiniCountdown, IsWrittenInWords) {
 }
 
 TEST(Generators, PromptsOfWordGeneratorsEncodeWithTheirWords) {
-  for (const char* name : {"mini_countdown", "running_sum", "parity", "chain_sum"}) {
+  for (const char* name :
+       {"mini_countdown", "running_sum", "parity", "chain_sum", "tiny_programs"}) {
     const absl::StatusOr<std::vector<std::string>> words = GeneratorWords(name, {});
     ASSERT_TRUE(words.ok()) << words.status();
     EXPECT_EQ(std::set<std::string>(words->begin(), words->end()).size(), words->size()) << name;

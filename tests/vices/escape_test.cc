@@ -170,15 +170,15 @@ TEST_F(ViceTest, ReachingForTheTesterOfItsPair) {
       "print(os.read(4, 9999).decode(), end='')\n");
   tester.files["gold.py"] = "answer = 'THE-GOLD' * 99\n";
   tester.stdin_bytes = "THE-GOLD";
-  const SandboxProgram candidate = Python(absl::StrCat(
-      kTools,
-      "os.read(4, 2)\n"
-      "look = [os.listdir('/box'), [n for n in os.listdir('/proc') if n.isdigit()],\n"
-      "        attempt(os.open, '/proc/self/fd/5', os.O_RDONLY),\n"
-      "        attempt(os.open, '/proc/self/fd/4', os.O_WRONLY),\n"
-      "        attempt(os.read, 5, 1), attempt(os.write, 4, b'x'), os.read(0, 99),\n"
-      "        attempt(os.kill, 1, 9), attempt(os.kill, 3, 9), attempt(os.fstat, 6)]\n"
-      "os.write(5, repr(look).encode())\n"));
+  const SandboxProgram candidate = Python(
+      absl::StrCat(kTools,
+                   "os.read(4, 2)\n"
+                   "look = [os.listdir('/box'), [n for n in os.listdir('/proc') if n.isdigit()],\n"
+                   "        attempt(os.open, '/proc/self/fd/5', os.O_RDONLY),\n"
+                   "        attempt(os.open, '/proc/self/fd/4', os.O_WRONLY),\n"
+                   "        attempt(os.read, 5, 1), attempt(os.write, 4, b'x'), os.read(0, 99),\n"
+                   "        attempt(os.kill, 1, 9), attempt(os.kill, 3, 9), attempt(os.fstat, 6)]\n"
+                   "os.write(5, repr(look).encode())\n"));
   const auto reports = sandbox()->RunPair(tester, candidate);
   ASSERT_TRUE(reports.ok()) << reports.status();
   EXPECT_EQ((*reports)[0].stdout_bytes,

@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -57,18 +58,24 @@ size_t CountEntries(const std::string& folder) {
       std::distance(fs::directory_iterator(folder, error), fs::directory_iterator()));
 }
 
-void ListControlGroups(std::vector<std::string>* found) {
-  std::error_code error;
-  const std::string ours = absl::StrCat("hone-", getpid(), "-");
-  for (auto at = fs::recursive_directory_iterator("/sys/fs/cgroup", error);
-       at != fs::recursive_directory_iterator(); at.increment(error)) {
-    if (at->path().string().find(ours) != std::string::npos && at->is_directory(error)) {
-      found->push_back(at->path().string());
+}  // namespace
+
+std::vector<std::string> ControlGroupsNamed(const std::string& part) {
+  std::vector<std::string> found, open = {"/sys/fs/cgroup"};
+  while (!open.empty()) {  // by hand: a folder that somebody else removes must not end the search
+    const std::string folder = open.back();
+    open.pop_back();
+    std::error_code error;
+    for (auto at = fs::directory_iterator(folder, error); !error && at != fs::directory_iterator();
+         at.increment(error)) {
+      if (!at->is_directory(error) || at->is_symlink(error)) continue;
+      open.push_back(at->path().string());
+      if (absl::StrContains(open.back(), part)) found.push_back(open.back());
     }
   }
+  std::sort(found.begin(), found.end());
+  return found;
 }
-
-}  // namespace
 
 std::vector<int> SpawnerPids() {
   std::vector<int> pids;
@@ -98,8 +105,7 @@ Footprint TakeFootprint() {
     found.spawner_descriptors += CountEntries(absl::StrCat("/proc/", pid, "/fd"));
   }
   found.our_descriptors = CountEntries("/proc/self/fd");
-  ListControlGroups(&found.control_groups);
-  std::sort(found.control_groups.begin(), found.control_groups.end());
+  found.control_groups = ControlGroupsNamed(absl::StrCat("hone-", getpid(), "-"));
   std::error_code error;
   for (const auto& entry : fs::directory_iterator("/tmp", error)) {
     struct stat status;

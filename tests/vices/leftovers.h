@@ -22,6 +22,9 @@ struct Footprint {
 
 Footprint TakeFootprint();
 
+// Folders below /sys/fs/cgroup whose path holds `part`.
+std::vector<std::string> ControlGroupsNamed(const std::string& part);
+
 // Descendants of this process whose name is hone-sandbox and whose parent is this process.
 std::vector<int> SpawnerPids();
 

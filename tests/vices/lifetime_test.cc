@@ -15,7 +15,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <set>
@@ -30,25 +29,12 @@
 namespace hone {
 namespace {
 
-namespace fs = std::filesystem;
-
 bool Within(int seconds, const std::function<bool()>& holds) {
   for (int i = 0; i < seconds * 100; ++i) {
     if (holds()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return holds();
-}
-
-// Folders of control groups whose name holds `part`.
-size_t CountGroups(const std::string& part) {
-  size_t count = 0;
-  std::error_code error;
-  for (auto at = fs::recursive_directory_iterator("/sys/fs/cgroup", error);
-       at != fs::recursive_directory_iterator(); at.increment(error)) {
-    count += at->is_directory(error) && absl::StrContains(at->path().filename().string(), part);
-  }
-  return count;
 }
 
 // A zombie is dead: who reaps it is not ours to say.
@@ -123,6 +109,17 @@ TEST_F(LifetimeTest, ASandboxThatIsLetGoLeavesNothing) {
   EXPECT_EQ(TakeFootprint().ToString(), before.ToString());
 }
 
+size_t GroupsOf(pid_t service) {
+  return ControlGroupsNamed(absl::StrCat("/hone-", service, "-")).size();
+}
+
+// Beyond its own folder in each hierarchy there is that of a run in each.
+bool IsRunning(pid_t service) {
+  const auto groups = ControlGroupsNamed(absl::StrCat("/hone-", service, "-"));
+  return std::any_of(groups.begin(), groups.end(),
+                     [](const std::string& path) { return absl::StrContains(path, "/run-"); });
+}
+
 // A service of its own: starts a sandbox, tells the spawner's pid, runs for ever.
 pid_t StartService(int* spawner) {
   int ends[2];
@@ -147,30 +144,29 @@ TEST_F(LifetimeTest, WhenTheServiceIsKilledEverythingGoesWithIt) {
   int spawner = 0;
   const pid_t service = StartService(&spawner);
   ASSERT_GT(spawner, 0);
-  ASSERT_TRUE(Within(10, [&] { return CountGroups("run-") > 0; }));
-  ASSERT_GT(CountGroups(absl::StrCat("hone-", service, "-")), 0u);
+  ASSERT_TRUE(Within(10, [&] { return IsRunning(service); }));
+  ASSERT_GT(GroupsOf(service), 0u);
   kill(service, SIGKILL);
   waitpid(service, nullptr, 0);
   EXPECT_TRUE(Within(10, [&] { return !Alive(spawner); }));
-  EXPECT_TRUE(Within(10, [&] { return CountGroups(absl::StrCat("hone-", service, "-")) == 0; }));
+  EXPECT_TRUE(Within(10, [&] { return GroupsOf(service) == 0; }));
 }
 
 TEST_F(LifetimeTest, WhatAServiceAndItsSpawnerLeftIsSweptAtTheNextStart) {
   int spawner = 0;
   const pid_t service = StartService(&spawner);
   ASSERT_GT(spawner, 0);
-  ASSERT_TRUE(Within(10, [&] { return CountGroups("run-") > 0; }));
+  ASSERT_TRUE(Within(10, [&] { return IsRunning(service); }));
   kill(spawner, SIGSTOP);
   kill(service, SIGKILL);
   kill(spawner, SIGKILL);
   waitpid(service, nullptr, 0);
   EXPECT_TRUE(Within(10, [&] { return !Alive(spawner); }));
-  const std::string name = absl::StrCat("hone-", service, "-");
-  EXPECT_GT(CountGroups(name), 0u);
+  EXPECT_GT(GroupsOf(service), 0u);
   std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the jail dies on its own
   auto own = StartSandbox({});
   EXPECT_TRUE(own.ok()) << own.status();
-  EXPECT_EQ(CountGroups(name), 0u);
+  EXPECT_EQ(GroupsOf(service), 0u);
 }
 
 void ExpectRefusal(const SandboxOptions& options, absl::StatusCode code, const char* word) {

@@ -126,12 +126,19 @@ CodeText FindCode(const Question& question, absl::string_view entry_point) {
          (region.data()[-1] == ' ' || region.data()[-1] == '\t')) {
     region = absl::string_view(region.data() - 1, region.size() + 1);
   }
-  region = InsideAnswer(region);
+  const absl::string_view answer = InsideAnswer(region);
+  const bool tagged = answer.size() != region.size();
+  region = answer;
   const bool lenient = question.lenient || question.bare;
   const std::vector<Block> blocks = FencedBlocks(region);
   const Block* block = ChooseBlock(blocks, lenient, entry_point);
   if (block != nullptr) return {Trimmed(block->code), ""};
-  if (!lenient) return {"", "no closed ```python block after the reasoning"};
+  if (!lenient && tagged && blocks.empty() && !IsBlank(region)) {  // the answer is the program
+    const size_t first = region.find_first_not_of(" \t\r\n");
+    const bool beside_tag = region.substr(0, first).find('\n') == absl::string_view::npos;
+    return {beside_tag ? Trimmed(region.substr(first)) : Trimmed(region), ""};
+  }
+  if (!lenient) return {"", "no closed ```python block after the reasoning, nor an <answer>"};
   if (IsBlank(region) || !blocks.empty()) return {"", "the answer holds no code"};
   return {Trimmed(region), ""};
 }

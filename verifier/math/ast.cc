@@ -9,41 +9,69 @@ namespace hone::math {
 namespace {
 
 constexpr const char* kFnNames[] = {
-    "sin",    "cos",    "tan",    "cot",    "sec",    "csc",  "arcsin", "arccos", "arctan",
-    "arccot", "arcsec", "arccsc", "sinh",   "cosh",   "tanh", "coth",   "sech",   "csch",
-    "arsinh", "arcosh", "artanh", "exp",    "log",    "abs",  "floor",  "ceil",   "max",
-    "min",    "gcd",    "lcm",    "sign",   "re",     "im",   "arg",    "conj"};
+    "sin",    "cos",    "tan",    "cot",  "sec",  "csc",  "arcsin", "arccos", "arctan",
+    "arccot", "arcsec", "arccsc", "sinh", "cosh", "tanh", "coth",   "sech",   "csch",
+    "arsinh", "arcosh", "artanh", "exp",  "log",  "abs",  "floor",  "ceil",   "max",
+    "min",    "gcd",    "lcm",    "sign", "re",   "im",   "arg",    "conj"};
 
 const char* HeadOf(const Node& node) {
   switch (node.kind) {
-    case Kind::kPi: return "pi";
-    case Kind::kE: return "e";
-    case Kind::kI: return "i";
-    case Kind::kInfinity: return "infinity";
-    case Kind::kEllipsis: return "...";
-    case Kind::kAdd: return "+";
-    case Kind::kNegate: return "-";
-    case Kind::kMultiply: return "*";
-    case Kind::kDivide: return "/";
-    case Kind::kPower: return "^";
-    case Kind::kRoot: return "root";
-    case Kind::kFunction: return kFnNames[static_cast<int>(node.fn)];
-    case Kind::kFactorial: return "!";
-    case Kind::kBinomial: return "binomial";
-    case Kind::kPlusMinus: return node.op == '-' ? "mp" : "pm";
-    case Kind::kModulo: return "mod";
-    case Kind::kPercent: return "percent";
-    case Kind::kDegree: return "degree";
-    case Kind::kRatio: return "ratio";
-    case Kind::kSet: return "set";
-    case Kind::kList: return "list";
-    case Kind::kUnion: return "union";
-    case Kind::kIntersection: return "intersection";
-    case Kind::kDifference: return "difference";
-    case Kind::kDeterminant: return "det";
-    case Kind::kSum: return "sum";
-    case Kind::kProduct: return "product";
-    default: return "";
+    case Kind::kPi:
+      return "pi";
+    case Kind::kE:
+      return "e";
+    case Kind::kI:
+      return "i";
+    case Kind::kInfinity:
+      return "infinity";
+    case Kind::kEllipsis:
+      return "...";
+    case Kind::kAdd:
+      return "+";
+    case Kind::kNegate:
+      return "-";
+    case Kind::kMultiply:
+      return "*";
+    case Kind::kDivide:
+      return "/";
+    case Kind::kPower:
+      return "^";
+    case Kind::kRoot:
+      return "root";
+    case Kind::kFunction:
+      return kFnNames[static_cast<int>(node.fn)];
+    case Kind::kFactorial:
+      return "!";
+    case Kind::kBinomial:
+      return "binomial";
+    case Kind::kPlusMinus:
+      return node.op == '-' ? "mp" : "pm";
+    case Kind::kModulo:
+      return "mod";
+    case Kind::kPercent:
+      return "percent";
+    case Kind::kDegree:
+      return "degree";
+    case Kind::kRatio:
+      return "ratio";
+    case Kind::kSet:
+      return "set";
+    case Kind::kList:
+      return "list";
+    case Kind::kUnion:
+      return "union";
+    case Kind::kIntersection:
+      return "intersection";
+    case Kind::kDifference:
+      return "difference";
+    case Kind::kDeterminant:
+      return "det";
+    case Kind::kSum:
+      return "sum";
+    case Kind::kProduct:
+      return "product";
+    default:
+      return "";
   }
 }
 
@@ -94,9 +122,8 @@ std::string Print(const Node& node, size_t max_bytes) {
 
 bool SameStructure(const Node& a, const Node& b) {
   if (&a == &b) return true;
-  if (a.kind != b.kind || a.fn != b.fn || a.op != b.op || a.open != b.open ||
-      a.close != b.close || a.columns != b.columns || a.child.size() != b.child.size() ||
-      a.text != b.text) {
+  if (a.kind != b.kind || a.fn != b.fn || a.op != b.op || a.open != b.open || a.close != b.close ||
+      a.columns != b.columns || a.child.size() != b.child.size() || a.text != b.text) {
     return false;
   }
   if (a.kind == Kind::kNumber && *a.value != *b.value) return false;

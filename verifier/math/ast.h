@@ -17,14 +17,14 @@
 namespace hone::math {
 
 enum class Kind : uint8_t {
-  kNumber,    // value; decimals
-  kPi,        // the constants
+  kNumber,  // value; decimals
+  kPi,      // the constants
   kE,
   kI,
   kInfinity,
-  kSymbol,    // text: name with subscript and primes, "x_{1}'"
-  kWord,      // text: letters written together: a product of symbols, or a word
-  kText,      // text: prose, lower case, blanks collapsed
+  kSymbol,  // text: name with subscript and primes, "x_{1}'"
+  kWord,    // text: letters written together: a product of symbols, or a word
+  kText,    // text: prose, lower case, blanks collapsed
   kEllipsis,
   kAdd,       // children
   kNegate,    // x
@@ -35,18 +35,18 @@ enum class Kind : uint8_t {
   kFunction,  // fn(children); kLog: value[, base]
   kCall,      // text: unknown function; children
   kFactorial,
-  kBinomial,     // n, k
-  kPlusMinus,    // [a,] b; op '+' for \pm, '-' for \mp
-  kModulo,       // a, b
-  kPercent,      // x: x/100
-  kDegree,       // x
-  kUnit,         // x; text: the unit as written
-  kBased,        // text: digits and base, "204_5"
-  kRatio,        // a : b [: c ...]
-  kTuple,        // open, close: brackets; two children may be an interval
-  kSet,          // \{...\}
-  kList,         // a, b and c without brackets
-  kUnion,        // children
+  kBinomial,   // n, k
+  kPlusMinus,  // [a,] b; op '+' for \pm, '-' for \mp
+  kModulo,     // a, b
+  kPercent,    // x: x/100
+  kDegree,     // x
+  kUnit,       // x; text: the unit as written
+  kBased,      // text: digits and base, "204_5"
+  kRatio,      // a : b [: c ...]
+  kTuple,      // open, close: brackets; two children may be an interval
+  kSet,        // \{...\}
+  kList,       // a, b and c without brackets
+  kUnion,      // children
   kIntersection,
   kDifference,   // a, b
   kNamedSet,     // text: "N", "R", ..., "" for the empty set
@@ -55,14 +55,45 @@ enum class Kind : uint8_t {
   kRelation,     // children; text: one character per operator, see parser.h
   kSum,          // body, variable, low, high
   kProduct,
-  kOpaque,       // text: what it is ("int", "lim", ...); children
+  kOpaque,  // text: what it is ("int", "lim", ...); children
 };
 
 enum class Fn : uint8_t {
-  kSin, kCos, kTan, kCot, kSec, kCsc,
-  kArcsin, kArccos, kArctan, kArccot, kArcsec, kArccsc,
-  kSinh, kCosh, kTanh, kCoth, kSech, kCsch, kArsinh, kArcosh, kArtanh,
-  kExp, kLog, kAbs, kFloor, kCeil, kMax, kMin, kGcd, kLcm, kSign, kRe, kIm, kArg, kConj,
+  kSin,
+  kCos,
+  kTan,
+  kCot,
+  kSec,
+  kCsc,
+  kArcsin,
+  kArccos,
+  kArctan,
+  kArccot,
+  kArcsec,
+  kArccsc,
+  kSinh,
+  kCosh,
+  kTanh,
+  kCoth,
+  kSech,
+  kCsch,
+  kArsinh,
+  kArcosh,
+  kArtanh,
+  kExp,
+  kLog,
+  kAbs,
+  kFloor,
+  kCeil,
+  kMax,
+  kMin,
+  kGcd,
+  kLcm,
+  kSign,
+  kRe,
+  kIm,
+  kArg,
+  kConj,
 };
 
 struct Node {

@@ -73,7 +73,8 @@ char LeadingLetter(absl::string_view text) {
   if (next == ' ') {  // "A = 5" is mathematics, "A man" is a sentence
     const absl::string_view rest = absl::StripLeadingAsciiWhitespace(text.substr(1));
     if (!rest.empty() && absl::StrContains("=+-*/^<>\\", rest.substr(0, 1))) return 0;
-    if ((letter == 'A' || letter == 'I') && !rest.empty() && absl::ascii_islower(static_cast<unsigned char>(rest[0]))) {
+    if ((letter == 'A' || letter == 'I') && !rest.empty() &&
+        absl::ascii_islower(static_cast<unsigned char>(rest[0]))) {
       return 0;
     }
   }

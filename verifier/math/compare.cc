@@ -43,8 +43,8 @@ std::string WordsOf(const Node& node) {
     case Kind::kList: {
       std::string words;
       for (const Node* child : node.child) {
-        const std::string part = child->kind == Kind::kNumber ? child->value->get_str()
-                                                              : WordsOf(*child);
+        const std::string part =
+            child->kind == Kind::kNumber ? child->value->get_str() : WordsOf(*child);
         if (part.empty()) return "";
         words += part;
       }
@@ -98,70 +98,6 @@ const Node& OneByOne(const Node& node, Arena* arena) {
     list->child.push_back(item);
   }
   return *list;
-}
-
-// A value without its percent sign, degrees, unit.
-struct Quantity {
-  const Node* value = nullptr;
-  std::string unit;
-  bool percent = false;
-  bool degree = false;
-};
-
-Quantity QuantityOf(const Node& node, Arena* arena) {
-  Quantity quantity{&node, "", false, false};
-  while (true) {
-    const Node& top = *quantity.value;
-    const bool minus = top.kind == Kind::kNegate;
-    const Node& marked = minus ? *top.child[0] : top;
-    if (marked.kind == Kind::kUnit) {
-      quantity.unit = marked.text;
-    } else if (marked.kind == Kind::kPercent) {
-      quantity.percent = true;
-    } else if (marked.kind == Kind::kDegree) {
-      quantity.degree = true;
-    } else {
-      return quantity;
-    }
-    quantity.value = minus ? arena->New(Kind::kNegate, marked.child[0]) : marked.child[0];
-  }
-}
-
-const Unit* UnitOf(absl::string_view text) {
-  std::string word = absl::AsciiStrToLower(text);
-  while (!word.empty() && word.back() == '.') word.pop_back();
-  const Unit* unit = FindUnit(word);
-  return unit == nullptr || unit->dimension == '?' ? nullptr : unit;
-}
-
-// 8:34 p.m. as seconds of the day.
-struct Clock {
-  int64_t seconds = 0;
-  bool has_half = false;  // a.m. or p.m.
-};
-std::optional<Clock> ClockOf(const Node& node) {
-  const Node& ratio = node.kind == Kind::kUnit ? *node.child[0] : node;
-  if (ratio.kind != Kind::kRatio || ratio.child.size() > 3) return std::nullopt;
-  Clock clock;
-  for (size_t i = 0; i < 3; ++i) {
-    int64_t part = 0;
-    if (i < ratio.child.size()) {
-      const Node& child = *ratio.child[i];
-      const bool integer = child.kind == Kind::kNumber && child.value->get_den() == 1;
-      if (!integer || *child.value < 0 || *child.value > (i == 0 ? 24 : 59)) return std::nullopt;
-      part = child.value->get_num().get_si();
-    }
-    clock.seconds = clock.seconds * 60 + part;
-  }
-  if (node.kind == Kind::kUnit) {
-    const std::string half = LettersAndDigits(node.text);
-    clock.has_half = half == "am" || half == "pm";
-    if (!clock.has_half) return std::nullopt;
-    const bool twelve = clock.seconds / 3600 == 12;
-    if (half == "pm" && !twelve) clock.seconds += 12 * 3600;
-    if (half == "am" && twelve) clock.seconds -= 12 * 3600;
-  }
-  return clock;
 }
 
 }  // namespace
@@ -266,95 +202,35 @@ bool Comparer::Matrices(const Node& gold, const Node& answer, int depth) {
   const bool both = gold.kind == Kind::kMatrix && answer.kind == Kind::kMatrix;
   if (both && gold.columns != answer.columns) return false;
   const Node& matrix = gold.kind == Kind::kMatrix ? gold : answer;
-  const bool vector = matrix.columns == 1 ||
-                      static_cast<size_t>(matrix.columns) == matrix.child.size();
+  const bool vector =
+      matrix.columns == 1 || static_cast<size_t>(matrix.columns) == matrix.child.size();
   const Node& other = gold.kind == Kind::kMatrix ? answer : gold;
   if (!both && (!vector || (other.kind != Kind::kTuple && other.kind != Kind::kList))) return false;
   return Ordered(Nodes(gold.child.begin(), gold.child.end()),
                  Nodes(answer.child.begin(), answer.child.end()), depth);
 }
 
-bool Comparer::Ratios(const Node& gold, const Node& answer) {
-  const auto left = ClockOf(gold), right = ClockOf(answer);
-  if (left && right) {
-    const int64_t half = 12 * 3600;
-    Reached(Rung::kExact);
-    if (left->seconds == right->seconds) return true;
-    if (left->has_half != right->has_half && (left->seconds - right->seconds) % half == 0 &&
-        (left->has_half ? right->seconds : left->seconds) < 13 * 3600) {
-      return true;
-    }
-    if (left->has_half || right->has_half) return false;
+bool Comparer::OneIsAList(const Node& gold, const Node& answer, int depth) {
+  const bool gold_tuple = gold.kind == Kind::kTuple;
+  if (gold_tuple || answer.kind == Kind::kTuple) {
+    const Node& tuple = gold_tuple ? gold : answer;
+    if (tuple.open != '(' || tuple.close != ')') return false;
+    return Ordered(Nodes(gold.child.begin(), gold.child.end()),
+                   Nodes(answer.child.begin(), answer.child.end()), depth);
   }
-  const auto quotient = [&](const Node& ratio) -> const Node* {
-    if (ratio.kind != Kind::kRatio) return &ratio;
-    if (ratio.child.size() != 2) return nullptr;
-    const auto bottom = ExactValue(*ratio.child[1], &steps_);
-    if (bottom && *bottom == 0) return nullptr;
-    return arena_.New(Kind::kDivide, ratio.child[0], ratio.child[1]);
-  };
-  if (gold.kind == Kind::kRatio && answer.kind == Kind::kRatio && gold.child.size() > 2) {
-    if (gold.child.size() != answer.child.size()) return false;
-    for (size_t i = 1; i < gold.child.size(); ++i) {  // a1 : ai = b1 : bi
-      if (SameStructure(*gold.child[i], *answer.child[i]) &&
-          gold.child[i]->kind == Kind::kEllipsis) {
-        continue;
-      }
-      if (!Values(*arena_.New(Kind::kMultiply, gold.child[0], answer.child[i]),
-                  *arena_.New(Kind::kMultiply, gold.child[i], answer.child[0]))) {
-        return false;
-      }
-    }
-    return true;
+  if (gold.kind == Kind::kRelation || answer.kind == Kind::kRelation) {
+    const Node& left = OneByOne(gold, &arena_);
+    const Node& right = OneByOne(answer, &arena_);
+    if (!IsList(left) || !IsList(right)) return false;
+    return Lists(ItemsOf(left), ItemsOf(right), false, depth);
   }
-  const Node* a = quotient(gold);
-  const Node* b = quotient(answer);
-  return a != nullptr && b != nullptr && Values(*a, *b);
-}
-
-bool Comparer::Quantities(const Node& gold, const Node& answer, int depth) {
-  const Quantity g = QuantityOf(gold, &arena_), a = QuantityOf(answer, &arena_);
-  if (g.value != &gold || a.value != &answer) {
-    const Unit* left = UnitOf(g.unit);
-    const Unit* right = UnitOf(a.unit);
-    if (left != nullptr && right != nullptr && left->dimension == right->dimension &&
-        absl::string_view(left->factor) != right->factor) {
-      mpq_class factor(left->factor), other(right->factor);
-      factor.canonicalize();
-      other.canonicalize();
-      return Values(*arena_.New(Kind::kMultiply, g.value, arena_.NewNumber(factor)),
-                    *arena_.New(Kind::kMultiply, a.value, arena_.NewNumber(other)));
-    }
-    const auto in_full = [&](const Quantity& q) {
-      const Node* value = q.percent ? arena_.New(Kind::kPercent, q.value) : q.value;
-      return q.degree ? arena_.New(Kind::kDegree, value) : value;
-    };
-    const bool same_marks = g.percent == a.percent && g.degree == a.degree;
-    const bool by_sign = g.percent == a.percent || options_.percent != PercentPolicy::kFraction;
-    if (same_marks || by_sign) {
-      if (Answers(*g.value, *a.value, depth + 1)) return true;
-    }
-    const bool by_value = g.percent == a.percent || options_.percent != PercentPolicy::kUnit;
-    return !same_marks && by_value && Values(*in_full(g), *in_full(a));
+  // "x < 1 or x > 3" as a set; an answer of that form would echo the question.
+  if (IsList(gold) && IsSetExpression(answer) && answer.kind != Kind::kSet) {
+    return gold.child[0]->kind == Kind::kRelation && SameMembers(gold, answer);
   }
-  if (gold.kind == Kind::kBased || answer.kind == Kind::kBased) {
-    // A number in another base is its digits; only base ten is the number itself.
-    const auto decimal = [&](const Node& node) -> const Node* {
-      if (node.kind != Kind::kBased) return &node;
-      absl::string_view digits = node.text;
-      mpz_class value;
-      if (!absl::ConsumeSuffix(&digits, "_10") ||
-          value.set_str(std::string(digits), 10) != 0) {
-        return nullptr;
-      }
-      return arena_.NewNumber(mpq_class(value));
-    };
-    const Node* left = decimal(gold);
-    const Node* right = decimal(answer);
-    Reached(Rung::kExact);
-    return left != nullptr && right != nullptr && Values(*left, *right);
-  }
-  return Values(gold, answer);
+  const bool both = IsList(gold) || gold.kind == Kind::kSet;
+  const bool all = both && (IsList(answer) || answer.kind == Kind::kSet);
+  return all && Lists(ItemsOf(gold), ItemsOf(answer), options_.ordered_lists, depth);
 }
 
 bool Comparer::Answers(const Node& gold, const Node& answer, int depth) {
@@ -383,27 +259,7 @@ bool Comparer::Answers(const Node& gold, const Node& answer, int depth) {
     return Matrices(gold, answer, depth);
   }
   const bool gold_tuple = gold.kind == Kind::kTuple, answer_tuple = answer.kind == Kind::kTuple;
-  if (IsList(gold) || IsList(answer)) {
-    if (gold_tuple || answer_tuple) {
-      const Node& tuple = gold_tuple ? gold : answer;
-      if (tuple.open != '(' || tuple.close != ')') return false;
-      return Ordered(Nodes(gold.child.begin(), gold.child.end()),
-                     Nodes(answer.child.begin(), answer.child.end()), depth);
-    }
-    if (gold.kind == Kind::kRelation || answer.kind == Kind::kRelation) {
-      const Node& left = OneByOne(gold, &arena_);
-      const Node& right = OneByOne(answer, &arena_);
-      if (!IsList(left) || !IsList(right)) return false;
-      return Lists(ItemsOf(left), ItemsOf(right), false, depth);
-    }
-    // "x < 1 or x > 3" as a set; an answer of that form would echo the question.
-    if (IsList(gold) && IsSetExpression(answer) && answer.kind != Kind::kSet) {
-      return gold.child[0]->kind == Kind::kRelation && SameMembers(gold, answer);
-    }
-    const bool both = IsList(gold) || gold.kind == Kind::kSet;
-    const bool all = both && (IsList(answer) || answer.kind == Kind::kSet);
-    return all && Lists(ItemsOf(gold), ItemsOf(answer), options_.ordered_lists, depth);
-  }
+  if (IsList(gold) || IsList(answer)) return OneIsAList(gold, answer, depth);
   if (gold.kind == Kind::kSet && answer.kind == Kind::kSet) {
     return Lists(ItemsOf(gold), ItemsOf(answer), false, depth);
   }
@@ -430,10 +286,10 @@ bool Comparer::Answers(const Node& gold, const Node& answer, int depth) {
   }
   if (gold_tuple || answer_tuple) return false;
   if (gold.kind == Kind::kRatio || answer.kind == Kind::kRatio ||
-      (ClockOf(gold).has_value() && ClockOf(answer).has_value())) {
+      (IsClock(gold) && IsClock(answer))) {
     return Ratios(gold, answer);
   }
-  if (ClockOf(gold).has_value() != ClockOf(answer).has_value()) return false;
+  if (IsClock(gold) != IsClock(answer)) return false;
   return Quantities(gold, answer, depth);
 }
 

@@ -51,17 +51,20 @@ class Comparer {
 
   // compare.cc: forms.
   bool Answers(const Node& gold, const Node& answer, int depth);
+  bool OneIsAList(const Node& gold, const Node& answer, int depth);
   bool Lists(const Nodes& gold, const Nodes& answer, bool ordered, int depth);
   bool Ordered(const Nodes& gold, const Nodes& answer, int depth);
   bool Tuples(const Node& gold, const Node& answer, int depth);
   bool Matrices(const Node& gold, const Node& answer, int depth);
   bool Texts(const Node& gold, const Node& answer);
-  bool Ratios(const Node& gold, const Node& answer);
-  bool Quantities(const Node& gold, const Node& answer, int depth);
   const Node* WithSign(const Node& node, bool upper);
   Nodes ItemsOf(const Node& node);
 
-  // compare_relations.cc: equations, inequalities, sets of numbers.
+  // compare_quantities.cc: ratios, times of day, percent, units.
+  bool Ratios(const Node& gold, const Node& answer);
+  bool Quantities(const Node& gold, const Node& answer, int depth);
+
+  // compare_relations.cc: equations, inequalities.
   bool Relations(const Node& gold, const Node& answer, int depth);
   bool EqualityAgainst(const Node& gold, const Node& answer, int depth);
   Nodes ValuesOf(const Node& equality);
@@ -69,6 +72,8 @@ class Comparer {
   bool Inequalities(const Node& gold, const Node& answer);
   int ProportionSign(const Node& a, const Node& b);
   const Node* DifferenceOf(const Node& relation);
+
+  // compare_sets.cc: sets of real numbers, by their members.
   bool SameMembers(const Node& gold, const Node& answer);
   bool Endpoints(const Node& node, std::vector<Real>* ends, bool* relation);
   bool Member(const Node& node, const Real& x, bool* member);
@@ -94,6 +99,12 @@ class Comparer {
 
 // A name on the left of an equation that says what is meant: x, f(x), AB, |AB|, (p, q), A:B.
 bool IsLabel(const Node& node);
+
+// Nothing but <, >, <=, >= and "not equal" between its sides.
+bool IsInequality(const Node& node);
+
+// 12:30, 8:34:06, 8:34 p.m.
+bool IsClock(const Node& node);
 
 // Points and intervals, unions of them, and the like.
 bool IsSetExpression(const Node& node);

@@ -310,7 +310,8 @@ bool ToThe(const Complex& base, const Complex& exponent, Complex* out) {
     *out = value;
     return true;
   }
-  if (whole && mpfr_cmp_ui(exponent.re.get(), 64) <= 0 && mpfr_cmp_si(exponent.re.get(), -64) >= 0) {
+  if (whole && mpfr_cmp_ui(exponent.re.get(), 64) <= 0 &&
+      mpfr_cmp_si(exponent.re.get(), -64) >= 0) {
     const long power = mpfr_get_si(exponent.re.get(), MPFR_RNDN);
     Complex value = FromInt(1, bits);
     for (long i = 0; i < (power < 0 ? -power : power); ++i) value = Times(value, base);

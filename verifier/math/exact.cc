@@ -95,6 +95,7 @@ class Exact {
 
  private:
   Value Compute(const Node& node);
+  Value Binary(const Node& node);
   Value Function(const Node& node);
   Value Bounded(const Node& node);
   Value Determinant(const Node& matrix);
@@ -157,13 +158,17 @@ Value Exact::Compute(const Node& node) {
     default:
       break;
   }
+  return Binary(node);
+}
+
+Value Exact::Binary(const Node& node) {
   const bool binary = node.kind == Kind::kDivide || node.kind == Kind::kPower ||
                       node.kind == Kind::kRoot || node.kind == Kind::kBinomial ||
                       node.kind == Kind::kModulo ||
                       (node.kind == Kind::kRatio && node.child.size() == 2);
   if (!binary) return std::nullopt;
-  const Value a = child(0);
-  const Value b = a ? child(1) : std::nullopt;
+  const Value a = Of(*node.child[0]);
+  const Value b = a ? Of(*node.child[1]) : std::nullopt;
   if (!b) return std::nullopt;
   switch (node.kind) {
     case Kind::kPower:

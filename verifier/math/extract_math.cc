@@ -43,7 +43,9 @@ std::vector<Box> FindBoxes(absl::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\') {
       const absl::string_view rest = text.substr(i + 1);
-      const size_t name = absl::StartsWith(rest, "boxed{") ? 5 : absl::StartsWith(rest, "fbox{") ? 4 : 0;
+      const size_t name = absl::StartsWith(rest, "boxed{")  ? 5
+                          : absl::StartsWith(rest, "fbox{") ? 4
+                                                            : 0;
       if (name != 0) {
         open.push_back({i, i + name + 2, true, false});
         i += name + 1;
@@ -108,13 +110,21 @@ struct Anchor {
   absl::string_view text;  // lower case
   bool wants_math;         // what follows must begin with a digit, a sign or a delimiter
 };
-constexpr Anchor kAnchors[] = {
-    {"answer is", false},      {"answer:", false},       {"answers are", false},
-    {"answer", true},          {"####", false},          {"\xE7\xAD\x94\xE6\xA1\x88", false},
-    {"r\xC3\xA9ponse est", false}, {"r\xC3\xA9ponse :", false}, {"respuesta es", false},
-    {"respuesta:", false},     {"antwort ist", false},   {"antwort:", false},
-    {"resposta \xC3\xA9", false}, {"risposta \xC3\xA8", false},
-    {"\xD0\xBE\xD1\x82\xD0\xB2\xD0\xB5\xD1\x82:", false}};
+constexpr Anchor kAnchors[] = {{"answer is", false},
+                               {"answer:", false},
+                               {"answers are", false},
+                               {"answer", true},
+                               {"####", false},
+                               {"\xE7\xAD\x94\xE6\xA1\x88", false},
+                               {"r\xC3\xA9ponse est", false},
+                               {"r\xC3\xA9ponse :", false},
+                               {"respuesta es", false},
+                               {"respuesta:", false},
+                               {"antwort ist", false},
+                               {"antwort:", false},
+                               {"resposta \xC3\xA9", false},
+                               {"risposta \xC3\xA8", false},
+                               {"\xD0\xBE\xD1\x82\xD0\xB2\xD0\xB5\xD1\x82:", false}};
 
 // Blanks, emphasis, quotes and colons before what is said.
 absl::string_view SkipLead(absl::string_view text) {
@@ -136,8 +146,8 @@ absl::string_view SkipLead(absl::string_view text) {
 // What follows an anchor: to the end of the sentence or line, or of an environment begun there.
 absl::string_view Sentence(absl::string_view text) {
   text = SkipLead(text);
-  for (const auto& [open, close] : {std::pair<absl::string_view, absl::string_view>{"\\[", "\\]"},
-                                    {"$$", "$$"}}) {
+  for (const auto& [open, close] :
+       {std::pair<absl::string_view, absl::string_view>{"\\[", "\\]"}, {"$$", "$$"}}) {
     if (!absl::StartsWith(text, open)) continue;
     const size_t end = text.find(close, open.size());
     if (end != absl::string_view::npos) return text.substr(0, end + close.size());
@@ -161,8 +171,9 @@ absl::string_view LastAnchored(absl::string_view region) {
       const size_t at = haystack.rfind(anchor.text, limit);
       if (at == absl::string_view::npos || at + anchor.text.size() <= best) break;
       const absl::string_view text = Sentence(region.substr(at + anchor.text.size()));
-      const bool begins = !text.empty() && (absl::StrContains("$\\-(", text.substr(0, 1)) ||
-                                            absl::ascii_isdigit(static_cast<unsigned char>(text[0])));
+      const bool begins =
+          !text.empty() && (absl::StrContains("$\\-(", text.substr(0, 1)) ||
+                            absl::ascii_isdigit(static_cast<unsigned char>(text[0])));
       if (!IsBlank(text) && (begins || !anchor.wants_math)) {
         best = at + anchor.text.size();
         found = text;

@@ -39,7 +39,8 @@ bool HasProse(const Node& node) {
     if (i == 0 && IsNamed(node)) continue;
     if (HasProse(*node.child[i])) return true;
     if (node.child[i]->kind == Kind::kUnit && node.kind != Kind::kRelation &&
-        node.kind != Kind::kList && FindUnit(absl::AsciiStrToLower(node.child[i]->text)) == nullptr) {
+        node.kind != Kind::kList &&
+        FindUnit(absl::AsciiStrToLower(node.child[i]->text)) == nullptr) {
       return true;
     }
   }

@@ -25,12 +25,12 @@ enum class Judgement : uint8_t {
 struct JudgeResult {
   Judgement judgement = Judgement::kDifferent;
   Rung rung = Rung::kNone;
-  bool undecided = false;   // of kDifferent: not proved
-  uint32_t readings = 0;    // of kEqual: the second readings of the answer or gold that fitted
-  size_t candidate = 0;     // which of the answer's candidates was read
-  std::string gold;         // as read, in one line
+  bool undecided = false;  // of kDifferent: not proved
+  uint32_t readings = 0;   // of kEqual: the second readings of the answer or gold that fitted
+  size_t candidate = 0;    // which of the answer's candidates was read
+  std::string gold;        // as read, in one line
   std::string answer;
-  std::string why;          // unreadable or over a limit: a sentence
+  std::string why;  // unreadable or over a limit: a sentence
 };
 
 // The first candidate that can be read counts. Deterministic; bounded in time.

@@ -131,7 +131,9 @@ class Grower {
     while (i < text_.size() && text_[i] == ' ') ++i;
     return At(i);
   }
-  static bool IsMark(char c) { return absl::StrContains("+-*/^=()[]{}|<>_!%&", absl::string_view(&c, 1)); }
+  static bool IsMark(char c) {
+    return absl::StrContains("+-*/^=()[]{}|<>_!%&", absl::string_view(&c, 1));
+  }
 
   bool IsKnownWord(absl::string_view word) const {
     return FindFunction(word) || !ConstantWord(word).empty() || word == "sqrt";
@@ -142,7 +144,8 @@ class Grower {
     if (IsDigit(c) || IsMark(c)) return at + 1;
     if (c == ' ') return at + 1;
     if (c == '.') return IsDigit(At(at + 1)) ? at + 1 : at;
-    if (c == ',') return IsDigit(At(at + 1)) || (At(at + 1) == ' ' && IsDigit(At(at + 2))) ? at + 1 : at;
+    if (c == ',')
+      return IsDigit(At(at + 1)) || (At(at + 1) == ' ' && IsDigit(At(at + 2))) ? at + 1 : at;
     if (c == ':') return IsDigit(At(at + 1)) && IsDigit(At(at - 1)) ? at + 1 : at;
     if (c == '\\') {
       if (!IsLetter(At(at + 1))) return At(at + 1) == ')' || At(at + 1) == ']' ? at : at + 2;

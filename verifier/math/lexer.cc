@@ -155,6 +155,12 @@ void Lexer::Letters() {
       word.remove_prefix(joint.size());
     }
   }
+  const char first = absl::ascii_tolower(static_cast<unsigned char>(word[0]));
+  if (word.size() == 1 && (first == 'a' || first == 'p') &&
+      absl::StartsWithIgnoreCase(text_.substr(at_), ".m") && !IsLetter(At(at_ + 2))) {
+    at_ += At(at_ + 2) == '.' ? 3 : 2;
+    return Push(Token::kText, text_.substr(begin, 3));
+  }
   // "it's", "don't": prose, not a primed name.
   if (word.size() > 1 && At(at_) == '\'' && IsLetter(At(at_ + 1)) &&
       (!IsLetter(At(at_ + 2)) || !IsLetter(At(at_ + 3)))) {
@@ -215,7 +221,8 @@ bool IsMathProse(absl::string_view content) {
     if (IsLetter(c)) {
       const bool alone = (i == 0 || !IsLetter(content[i - 1])) &&
                          (i + 1 == content.size() || !IsLetter(content[i + 1]));
-      const bool initial = i + 2 < content.size() && content[i + 1] == '.' && IsLetter(content[i + 2]);
+      const bool initial =
+          i + 2 < content.size() && content[i + 1] == '.' && IsLetter(content[i + 2]);
       if (!alone || initial || (i > 0 && IsDigit(content[i - 1]))) return false;  // "p.m.", "A5"
     } else if (!IsDigit(c) && !absl::StrContains(" ,.()+-/:%$\\{}", absl::string_view(&c, 1))) {
       return false;
@@ -380,9 +387,9 @@ void Lexer::Backslash() {
 void Lexer::Punctuation() {
   const char c = text_[at_];
   const char next = At(at_ + 1);
-  const bool after_value = !out_->tokens.empty() && !space_ &&
-                           (out_->tokens.back().type == Token::kNumber ||
-                            out_->tokens.back().Is(')'));
+  const bool after_value =
+      !out_->tokens.empty() && !space_ &&
+      (out_->tokens.back().type == Token::kNumber || out_->tokens.back().Is(')'));
   const auto push = [this](absl::string_view command, size_t length) {
     Push(Token::kCommand, command);
     at_ += length;

@@ -32,8 +32,8 @@ struct Token {
 };
 
 struct TokenStream {
-  std::vector<Token> tokens;  // ends with kEnd
-  bool over_limit = false;    // more than kMaxTokens, or groups nested too deep
+  std::vector<Token> tokens;   // ends with kEnd
+  bool over_limit = false;     // more than kMaxTokens, or groups nested too deep
   bool joined_groups = false;  // "100,200" was read as one number
 };
 

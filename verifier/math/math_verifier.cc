@@ -36,9 +36,9 @@ const char* SourceName(AnswerSource source) {
 }
 
 std::string ReadingNames(uint32_t readings) {
-  static constexpr const char* kNames[] = {"1/2x as (1/2)x", "a letter as a unit",
-                                           "a comma as a decimal point", "digit groups as a list",
-                                           "e as Euler's number", "letters as a unit"};
+  static constexpr const char* kNames[] = {
+      "1/2x as (1/2)x",         "a letter as a unit",  "a comma as a decimal point",
+      "digit groups as a list", "e as Euler's number", "letters as a unit"};
   std::string names;
   for (int i = 0; i < 6; ++i) {
     if ((readings >> i & 1) != 0) absl::StrAppend(&names, names.empty() ? "" : ", ", kNames[i]);
@@ -49,8 +49,8 @@ std::string ReadingNames(uint32_t readings) {
 class MathVerifier : public PureVerifier {
  public:
   MathVerifier(math::CompareOptions options, const VerifierOptions& values)
-      : PureVerifier("math", "1",
-                     "Does the answer say the same as the gold, as mathematics?", values),
+      : PureVerifier("math", "1", "Does the answer say the same as the gold, as mathematics?",
+                     values),
         options_(std::move(options)) {}
 
  protected:
@@ -103,11 +103,11 @@ void MathVerifier::Report(const math::JudgeResult& result, Verdict* verdict) con
     return Conclude(Outcome::kWrong,
                     "undecided: neither proved equal nor different; taken as wrong", verdict);
   }
-  Conclude(equal ? Outcome::kCorrect : Outcome::kWrong,
-           absl::StrCat(equal ? "it is the gold (" : "it is not the gold (",
-                        math::RungName(result.rung), ")",
-                        readings.empty() ? "" : absl::StrCat(", reading ", readings)),
-           verdict);
+  Conclude(
+      equal ? Outcome::kCorrect : Outcome::kWrong,
+      absl::StrCat(equal ? "it is the gold (" : "it is not the gold (", math::RungName(result.rung),
+                   ")", readings.empty() ? "" : absl::StrCat(", reading ", readings)),
+      verdict);
 }
 
 void MathVerifier::Judge(const Question& question, Verdict* verdict) const {
@@ -116,8 +116,8 @@ void MathVerifier::Judge(const Question& question, Verdict* verdict) const {
     return Conclude(Outcome::kSkipped, gold.why, verdict);
   }
   if (HitsLimit(question, verdict)) return;
-  const math::MathText found = math::FindMathAnswer(question.completion(), ModeOf(question),
-                                                    HasPrefilledThink(question));
+  const math::MathText found =
+      math::FindMathAnswer(question.completion(), ModeOf(question), HasPrefilledThink(question));
   SetEvidence("found_in", SourceName(found.source), verdict);
   if (found.over_limit) return Conclude(Outcome::kLimitExceeded, found.why, verdict);
   if (found.source == AnswerSource::kNone) {

@@ -67,12 +67,14 @@ CommandTable MakeCommands() {
   CommandTable table;
   AddSymbols(&table);
   Add(CommandKind::kSkip,
-      "left right mleft mright big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr middle "
+      "left right mleft mright big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr "
+      "middle "
       "displaystyle textstyle scriptstyle limits nolimits bf rm it sf tt cal boldmath hline "
       "phantom hphantom vphantom noindent ensuremath negthinspace negmedspace negthickspace "
       "strut centering Large large small normalsize",
       &table);
-  Add(CommandKind::kSpace, "quad qquad thinspace medspace thickspace enspace newline space", &table);
+  Add(CommandKind::kSpace, "quad qquad thinspace medspace thickspace enspace newline space",
+      &table);
   Add(CommandKind::kText,
       "text mbox textrm textnormal textit textsf texttt textsc textup hbox mathrm operatorname "
       "textbf emph mathsf mathtt mathbb",
@@ -93,23 +95,23 @@ CommandTable MakeCommands() {
 using FunctionTable = absl::flat_hash_map<absl::string_view, Fn>;
 
 FunctionTable MakeFunctions() {
-  return {{"sin", Fn::kSin},        {"cos", Fn::kCos},        {"tan", Fn::kTan},
-          {"tg", Fn::kTan},         {"cot", Fn::kCot},        {"ctg", Fn::kCot},
-          {"sec", Fn::kSec},        {"csc", Fn::kCsc},        {"cosec", Fn::kCsc},
-          {"arcsin", Fn::kArcsin},  {"asin", Fn::kArcsin},    {"arccos", Fn::kArccos},
-          {"acos", Fn::kArccos},    {"arctan", Fn::kArctan},  {"atan", Fn::kArctan},
-          {"arctg", Fn::kArctan},   {"arccot", Fn::kArccot},  {"acot", Fn::kArccot},
-          {"arcsec", Fn::kArcsec},  {"arccsc", Fn::kArccsc},  {"sinh", Fn::kSinh},
-          {"cosh", Fn::kCosh},      {"tanh", Fn::kTanh},      {"coth", Fn::kCoth},
-          {"sech", Fn::kSech},      {"csch", Fn::kCsch},      {"arcsinh", Fn::kArsinh},
-          {"asinh", Fn::kArsinh},   {"arsinh", Fn::kArsinh},  {"arccosh", Fn::kArcosh},
-          {"acosh", Fn::kArcosh},   {"arcosh", Fn::kArcosh},  {"arctanh", Fn::kArtanh},
-          {"atanh", Fn::kArtanh},   {"artanh", Fn::kArtanh},  {"exp", Fn::kExp},
-          {"log", Fn::kLog},        {"ln", Fn::kLog},         {"lg", Fn::kLog},
-          {"abs", Fn::kAbs},        {"floor", Fn::kFloor},    {"ceil", Fn::kCeil},
-          {"ceiling", Fn::kCeil},   {"max", Fn::kMax},        {"min", Fn::kMin},
-          {"gcd", Fn::kGcd},        {"lcm", Fn::kLcm},        {"sgn", Fn::kSign},
-          {"sign", Fn::kSign},      {"arg", Fn::kArg},        {"conj", Fn::kConj}};
+  return {{"sin", Fn::kSin},       {"cos", Fn::kCos},       {"tan", Fn::kTan},
+          {"tg", Fn::kTan},        {"cot", Fn::kCot},       {"ctg", Fn::kCot},
+          {"sec", Fn::kSec},       {"csc", Fn::kCsc},       {"cosec", Fn::kCsc},
+          {"arcsin", Fn::kArcsin}, {"asin", Fn::kArcsin},   {"arccos", Fn::kArccos},
+          {"acos", Fn::kArccos},   {"arctan", Fn::kArctan}, {"atan", Fn::kArctan},
+          {"arctg", Fn::kArctan},  {"arccot", Fn::kArccot}, {"acot", Fn::kArccot},
+          {"arcsec", Fn::kArcsec}, {"arccsc", Fn::kArccsc}, {"sinh", Fn::kSinh},
+          {"cosh", Fn::kCosh},     {"tanh", Fn::kTanh},     {"coth", Fn::kCoth},
+          {"sech", Fn::kSech},     {"csch", Fn::kCsch},     {"arcsinh", Fn::kArsinh},
+          {"asinh", Fn::kArsinh},  {"arsinh", Fn::kArsinh}, {"arccosh", Fn::kArcosh},
+          {"acosh", Fn::kArcosh},  {"arcosh", Fn::kArcosh}, {"arctanh", Fn::kArtanh},
+          {"atanh", Fn::kArtanh},  {"artanh", Fn::kArtanh}, {"exp", Fn::kExp},
+          {"log", Fn::kLog},       {"ln", Fn::kLog},        {"lg", Fn::kLog},
+          {"abs", Fn::kAbs},       {"floor", Fn::kFloor},   {"ceil", Fn::kCeil},
+          {"ceiling", Fn::kCeil},  {"max", Fn::kMax},       {"min", Fn::kMin},
+          {"gcd", Fn::kGcd},       {"lcm", Fn::kLcm},       {"sgn", Fn::kSign},
+          {"sign", Fn::kSign},     {"arg", Fn::kArg},       {"conj", Fn::kConj}};
 }
 
 using UnitTable = absl::flat_hash_map<absl::string_view, Unit>;
@@ -176,11 +178,12 @@ std::optional<Fn> FindFunction(absl::string_view name) {
 
 absl::string_view ConstantWord(absl::string_view word) {
   static constexpr std::pair<absl::string_view, absl::string_view> kWords[] = {
-      {"pi", "pi"},           {"Pi", "pi"},           {"PI", "pi"},       {"inf", "infty"},
-      {"infinity", "infty"},  {"Infinity", "infty"},  {"oo", "infty"},    {"infty", "infty"},
-      {"alpha", "alpha"},     {"beta", "beta"},       {"gamma", "gamma"}, {"delta", "delta"},
-      {"theta", "theta"},     {"lambda", "lambda"},   {"sigma", "sigma"}, {"omega", "omega"},
-      {"epsilon", "epsilon"}, {"emptyset", "emptyset"}};
+      {"pi", "pi"},       {"Pi", "pi"},           {"PI", "pi"},
+      {"inf", "infty"},   {"infinity", "infty"},  {"Infinity", "infty"},
+      {"oo", "infty"},    {"infty", "infty"},     {"alpha", "alpha"},
+      {"beta", "beta"},   {"gamma", "gamma"},     {"delta", "delta"},
+      {"theta", "theta"}, {"lambda", "lambda"},   {"sigma", "sigma"},
+      {"omega", "omega"}, {"epsilon", "epsilon"}, {"emptyset", "emptyset"}};
   for (const auto& [name, command] : kWords) {
     if (name == word) return command;
   }

@@ -64,6 +64,7 @@ class NormalForms {
   Result Opaque(const std::string& head, const Node& node);
   std::string KeyOf(const Poly& poly) const;
   Result Compute(const Node& node);
+  Result Scaled(const Node& node);
   Result Power(const Node& base, const Node& exponent, bool root);
   Result WholePower(const Quotient& base, int64_t exponent);
   Result MonomialPower(const Quotient& base, const Exponent& exponent);
@@ -131,9 +132,9 @@ bool NormalForms::MultiplyIn(const Monomial& a, const mpq_class& c, const Monomi
     } else {
       atom = left->first;
       const Exponent x = (left++)->second, y = (right++)->second;
-      sum = MakeExponent(static_cast<__int128>(x.top) * y.bottom +
-                             static_cast<__int128>(y.top) * x.bottom,
-                         static_cast<__int128>(x.bottom) * y.bottom);
+      sum = MakeExponent(
+          static_cast<__int128>(x.top) * y.bottom + static_cast<__int128>(y.top) * x.bottom,
+          static_cast<__int128>(x.bottom) * y.bottom);
       if (!sum) return false;
     }
     const AtomInfo& info = atoms_[atom];
@@ -157,11 +158,11 @@ bool NormalForms::MultiplyIn(const Monomial& a, const mpq_class& c, const Monomi
         sum->top -= whole * sum->bottom;
       } else {  // what the coefficient holds of this prime belongs to the power
         mpz_class rest;
-        int64_t moved = mpz_remove(rest.get_mpz_t(), coefficient.get_num_mpz_t(),
-                                   info.integer.get_mpz_t());
+        int64_t moved =
+            mpz_remove(rest.get_mpz_t(), coefficient.get_num_mpz_t(), info.integer.get_mpz_t());
         coefficient.get_num() = rest;
-        moved -= mpz_remove(rest.get_mpz_t(), coefficient.get_den_mpz_t(),
-                            info.integer.get_mpz_t());
+        moved -=
+            mpz_remove(rest.get_mpz_t(), coefficient.get_den_mpz_t(), info.integer.get_mpz_t());
         coefficient.get_den() = rest;
         sum->top += moved * sum->bottom;
       }
@@ -348,6 +349,16 @@ std::optional<Quotient> NormalForms::Power(const Node& base, const Node& exponen
   return small->bottom == 1 ? WholePower(*form, small->top) : std::nullopt;
 }
 
+// -x, x/100, x degrees.
+std::optional<Quotient> NormalForms::Scaled(const Node& node) {
+  const auto value = Of(*node.child[0]);
+  if (!value) return std::nullopt;
+  if (node.kind == Kind::kNegate) return Multiply(*value, *Rational(-1));
+  if (node.kind == Kind::kPercent) return Multiply(*value, *Rational(mpq_class(1, 100)));
+  const auto radians = Multiply(*value, *One(AtomKind::kPi, "pi"));
+  return radians ? Multiply(*radians, *Rational(mpq_class(1, 180))) : std::nullopt;
+}
+
 std::optional<Quotient> NormalForms::Compute(const Node& node) {
   switch (node.kind) {
     case Kind::kNumber:
@@ -363,9 +374,10 @@ std::optional<Quotient> NormalForms::Compute(const Node& node) {
     case Kind::kWord: {
       auto out = Rational(1);
       for (char c : node.text) {
-        const auto letter = c == 'e'   ? One(AtomKind::kE, "e")
-                            : c == 'i' ? One(AtomKind::kI, "i")
-                                       : One(AtomKind::kSymbol, absl::StrCat("s", std::string(1, c)));
+        const auto letter = c == 'e' ? One(AtomKind::kE, "e")
+                            : c == 'i'
+                                ? One(AtomKind::kI, "i")
+                                : One(AtomKind::kSymbol, absl::StrCat("s", std::string(1, c)));
         out = out ? Multiply(*out, *letter) : out;
       }
       return out;
@@ -384,16 +396,8 @@ std::optional<Quotient> NormalForms::Compute(const Node& node) {
     }
     case Kind::kNegate:
     case Kind::kPercent:
-    case Kind::kDegree: {
-      const auto value = Of(*node.child[0]);
-      if (!value) return std::nullopt;
-      if (node.kind != Kind::kDegree) {
-        return Multiply(*value, *Rational(node.kind == Kind::kNegate ? mpq_class(-1)
-                                                                     : mpq_class(1, 100)));
-      }
-      const auto radians = Multiply(*value, *One(AtomKind::kPi, "pi"));
-      return radians ? Multiply(*radians, *Rational(mpq_class(1, 180))) : std::nullopt;
-    }
+    case Kind::kDegree:
+      return Scaled(node);
     case Kind::kDivide: {
       const auto top = Of(*node.child[0]);
       const auto bottom = top ? Of(*node.child[1]) : std::nullopt;

@@ -34,6 +34,7 @@ class Evaluator {
  private:
   bool Compute(const Node& node, Complex* out);
   bool Lookup(absl::string_view name, Complex* out) const;
+  bool Scaled(const Node& node, Complex* out);
   bool Fold(const Node& node, Complex* out);
   bool Exactly(const Node& node, Complex* out);
   bool Two(const Node& node, Complex* out);
@@ -86,19 +87,8 @@ bool Evaluator::Compute(const Node& node, Complex* out) {
       mpfr_neg(out->im.get(), out->im.get(), MPFR_RNDN);
       return true;
     case Kind::kPercent:
-    case Kind::kDegree: {
-      if (!Of(*node.child[0], out)) return false;
-      Complex scale(bits_);
-      if (node.kind == Kind::kDegree) {
-        mpfr_const_pi(scale.re.get(), MPFR_RNDN);
-        mpfr_div_ui(scale.re.get(), scale.re.get(), 180, MPFR_RNDN);
-      } else {
-        mpfr_set_ui(scale.re.get(), 1, MPFR_RNDN);
-        mpfr_div_ui(scale.re.get(), scale.re.get(), 100, MPFR_RNDN);
-      }
-      *out = Times(*out, scale);
-      return true;
-    }
+    case Kind::kDegree:
+      return Scaled(node, out);
     case Kind::kUnit:
       return Of(*node.child[0], out);
     case Kind::kSet:
@@ -134,6 +124,17 @@ bool Evaluator::Compute(const Node& node, Complex* out) {
     default:
       return false;
   }
+}
+
+// x/100, x degrees.
+bool Evaluator::Scaled(const Node& node, Complex* out) {
+  if (!Of(*node.child[0], out)) return false;
+  Complex scale(bits_);
+  mpfr_set_ui(scale.re.get(), 1, MPFR_RNDN);
+  if (node.kind == Kind::kDegree) mpfr_const_pi(scale.re.get(), MPFR_RNDN);
+  mpfr_div_ui(scale.re.get(), scale.re.get(), node.kind == Kind::kDegree ? 180 : 100, MPFR_RNDN);
+  *out = Times(*out, scale);
+  return true;
 }
 
 bool Evaluator::Fold(const Node& node, Complex* out) {
@@ -187,7 +188,8 @@ bool Evaluator::Two(const Node& node, Complex* out) {
     }
     default: {
       // An odd root of a negative number is the real one.
-      const bool odd = b.real() && mpfr_integer_p(b.re.get()) && mpfr_fits_slong_p(b.re.get(), MPFR_RNDN) &&
+      const bool odd = b.real() && mpfr_integer_p(b.re.get()) &&
+                       mpfr_fits_slong_p(b.re.get(), MPFR_RNDN) &&
                        mpfr_get_si(b.re.get(), MPFR_RNDN) % 2 != 0;
       const bool flip = odd && a.real() && a.re.sign() < 0;
       if (flip) mpfr_neg(a.re.get(), a.re.get(), MPFR_RNDN);
@@ -226,8 +228,8 @@ bool Evaluator::Choose(const Node& node, Complex* out) {
 }
 
 bool Evaluator::Function(const Node& node, Complex* out) {
-  const bool jumps = node.fn == Fn::kFloor || node.fn == Fn::kCeil || node.fn == Fn::kGcd ||
-                     node.fn == Fn::kLcm;
+  const bool jumps =
+      node.fn == Fn::kFloor || node.fn == Fn::kCeil || node.fn == Fn::kGcd || node.fn == Fn::kLcm;
   if (jumps && Exactly(node, out)) return true;
   std::vector<Complex> values;
   for (const Node* child : node.child) {
@@ -281,8 +283,8 @@ bool Evaluator::Unknown(const Node& node, Complex* out) {
           continue;
         }
         const mpfr_exp_t exponent = mpfr_get_z_2exp(digits.get_mpz_t(), rounded.get());
-        hash = Mix(Mix(hash, static_cast<uint64_t>(exponent)),
-                   static_cast<uint64_t>(digits.get_si()));
+        hash =
+            Mix(Mix(hash, static_cast<uint64_t>(exponent)), static_cast<uint64_t>(digits.get_si()));
       }
     }
   }

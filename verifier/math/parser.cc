@@ -32,8 +32,9 @@ char Parser::RelationOperator() const {
   static constexpr struct {
     absl::string_view name;
     char op;
-  } kOperators[] = {{"leq", 'l'},    {"geq", 'g'},   {"neq", '!'},    {"in", 'i'},  {"notin", 'o'},
-                    {"approx", '~'}, {"equiv", 'q'}, {"subset", 's'}, {"supset", 's'}, {"to", 't'}};
+  } kOperators[] = {{"leq", 'l'},    {"geq", 'g'},    {"neq", '!'},   {"in", 'i'},
+                    {"notin", 'o'},  {"approx", '~'}, {"equiv", 'q'}, {"subset", 's'},
+                    {"supset", 's'}, {"to", 't'}};
   for (const auto& known : kOperators) {
     if (token.text == known.name) return known.op;
   }
@@ -304,16 +305,16 @@ ParseResult ParseAnswer(absl::string_view text, uint32_t readings, Arena* arena)
   TokenStream stream = Lex(text, (readings & kSplitGroups) == 0);
   if (stream.over_limit) {
     result.status = ParseStatus::kOverLimit;
-    result.why = absl::StrCat("the answer has more than ", kMaxTokens,
-                              " tokens, or fonts nested too deep");
+    result.why =
+        absl::StrCat("the answer has more than ", kMaxTokens, " tokens, or fonts nested too deep");
     return result;
   }
   // 2,74: digits, a comma, one, two or more than three digits, and nothing else.
   const std::vector<Token>& tokens = stream.tokens;
   const bool full_stop = tokens.size() == 5 && tokens[3].Is('.');
-  const bool decimal_comma = (tokens.size() == 4 || full_stop) && tokens[0].type == Token::kNumber &&
-                             tokens[1].Is(',') && tokens[2].type == Token::kNumber &&
-                             !tokens[1].space && !tokens[2].space;
+  const bool decimal_comma =
+      (tokens.size() == 4 || full_stop) && tokens[0].type == Token::kNumber && tokens[1].Is(',') &&
+      tokens[2].type == Token::kNumber && !tokens[1].space && !tokens[2].space;
   if (decimal_comma && (readings & kDecimalComma) != 0) {
     const std::string point = absl::StrCat(tokens[0].text, ".", tokens[2].text);
     return ParseAnswer(point, readings & ~kDecimalComma, arena);

@@ -61,8 +61,8 @@ const Node* Parser::NumberAtom() {
     }
     const bool sign = tail[0] == 'e' && (tail[1] == '-' || tail[1] == '+');
     if (sign && Takes(kEulerSign)) {
-      const Node* left = arena_.New(Kind::kMultiply, arena_.NewNumber(value, decimals),
-                                    arena_.New(Kind::kE));
+      const Node* left =
+          arena_.New(Kind::kMultiply, arena_.NewNumber(value, decimals), arena_.New(Kind::kE));
       return arena_.New(Kind::kAdd, left, arena_.NewNumber(mpq_class(exponent)));
     }
     value *= PowerOfTen(exponent);
@@ -190,10 +190,10 @@ const Node* Parser::CommandAtom() {
   if (name == "lfloor") return Bars("rfloor", Fn::kFloor);
   if (name == "lceil") return Bars("rceil", Fn::kCeil);
   static constexpr absl::string_view kNoValue[] = {
-      "\\",   "and", "or",     "cup",    "cap",   "setminus", "times", "div",  "mod",  "pmod",
-      "pm",   "mp",  "rfloor", "rceil",  "rvert", "rbrace",   "end",   "choose", "rangle",
-      "leq",  "geq", "neq",    "in",     "notin", "approx",   "equiv", "subset", "supset",
-      "to",   "implies", "ldots"};
+      "\\",     "and",    "or",     "cup",    "cap",    "setminus", "times", "div",
+      "mod",    "pmod",   "pm",     "mp",     "rfloor", "rceil",    "rvert", "rbrace",
+      "end",    "choose", "rangle", "leq",    "geq",    "neq",      "in",    "notin",
+      "approx", "equiv",  "subset", "supset", "to",     "implies",  "ldots"};
   for (absl::string_view other : kNoValue) {
     if (name == other) return FailHere("a value");
   }
@@ -274,7 +274,7 @@ const Node* Parser::Function(Fn fn, bool base_ten) {
   while (Now().Is('^') || Now().Is('_')) {
     const bool power = Now().Is('^');
     Advance();
-    const Node* value = power                            ? Exponent()
+    const Node* value = power                          ? Exponent()
                         : Now().type == Token::kNumber ? NumberAtom()
                                                        : Argument();
     if (value == nullptr) return nullptr;
@@ -309,10 +309,10 @@ const Node* Parser::FunctionArgument() {
 const Node* Parser::Arguments(Node* call) {
   Level level(this);
   if (TooDeep()) return nullptr;
-  const Node* inner = Now().Is('(') || Now().Is('[')   ? Bracketed()
-                      : Now().Is('{')                  ? BraceGroup()
-                      : Now().IsCommand("lbrace")      ? SetBraces()
-                                                       : FunctionArgument();
+  const Node* inner = Now().Is('(') || Now().Is('[') ? Bracketed()
+                      : Now().Is('{')                ? BraceGroup()
+                      : Now().IsCommand("lbrace")    ? SetBraces()
+                                                     : FunctionArgument();
   if (inner == nullptr) return nullptr;
   if (inner->kind == Kind::kTuple || inner->kind == Kind::kList || inner->kind == Kind::kSet) {
     call->child = inner->child;

@@ -67,9 +67,9 @@ bool Parser::StartsFactor() const {
     case Token::kCommand: {
       if (RelationOperator() != 0) return false;
       static constexpr absl::string_view kNot[] = {
-          "\\",   "and",   "or",     "cup",    "cap",    "setminus", "times",  "div", "mod",
-          "pmod", "pm",    "mp",     "rfloor", "rceil",  "rbrace",   "rangle", "end", "choose",
-          "norm", "rvert", "implies", "ldots", "boxed"};
+          "\\",  "and",    "or",   "cup",   "cap",     "setminus", "times",  "div",
+          "mod", "pmod",   "pm",   "mp",    "rfloor",  "rceil",    "rbrace", "rangle",
+          "end", "choose", "norm", "rvert", "implies", "ldots",    "boxed"};
       if (token.text == "vert") return open_bars_ == 0 && !in_set_;
       for (absl::string_view name : kNot) {
         if (token.text == name) return false;
@@ -173,7 +173,8 @@ const Node* Parser::TrailingWords(const Node* value, bool* stop) {
   if (Now().type == Token::kText) return UnitPhrase(value);
   if (Now().type != Token::kLetters) return nullptr;
   if (IsUnitHere(value)) return UnitPhrase(value);
-  if (Now().text.size() == 1 && Now().space && IsQuantity(*value) && FindUnit(LowerWord(Now().text))) {
+  if (Now().text.size() == 1 && Now().space && IsQuantity(*value) &&
+      FindUnit(LowerWord(Now().text))) {
     if (Takes(kLetterUnits)) return UnitPhrase(value);
   }
   if (!Now().space && Next().Is('^') && IsQuantity(*value)) {
@@ -251,8 +252,8 @@ const Node* Parser::Postfix(const Node* value) {
       if (value->kind == Kind::kText) return FailHere("a name");
       Advance();
       Node* primed = arena_.NewText(Kind::kSymbol, "");
-      primed->text = absl::StrCat(
-          value->kind == Kind::kSymbol ? value->text : Print(*value, 64), "'");
+      primed->text =
+          absl::StrCat(value->kind == Kind::kSymbol ? value->text : Print(*value, 64), "'");
       value = primed;
     } else if (Now().Is('_')) {
       Advance();
@@ -292,9 +293,9 @@ const Node* Parser::PowerOf(const Node* base) {
     primed->text.append(count, '\'');
     return primed;
   }
-  if (sign.type == Token::kText || (braced && sign.type == Token::kLetters &&
-                                    (sign.text == "th" || sign.text == "st" || sign.text == "nd" ||
-                                     sign.text == "rd"))) {
+  if (sign.type == Token::kText ||
+      (braced && sign.type == Token::kLetters &&
+       (sign.text == "th" || sign.text == "st" || sign.text == "nd" || sign.text == "rd"))) {
     if (braced) Advance();
     Advance();
     if (braced && !Take('}')) return FailHere("a closing brace");
@@ -338,8 +339,7 @@ const Node* Parser::Subscript(const Node* base) {
     bool digits = true;
     for (char c : subscript) digits = digits && absl::ascii_isdigit(static_cast<unsigned char>(c));
     if (base->kind != Kind::kNumber || digits) {
-      const std::string number =
-          base->kind == Kind::kNumber ? base->value->get_str() : base->text;
+      const std::string number = base->kind == Kind::kNumber ? base->value->get_str() : base->text;
       return arena_.NewText(Kind::kBased, absl::StrCat(number, "_", subscript));
     }
   }

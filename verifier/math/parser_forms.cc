@@ -77,8 +77,8 @@ const Node* Parser::BigOperator(Kind kind) {
   }
   const Node* body = Term();
   if (body == nullptr) return nullptr;
-  const bool bounded = low != nullptr && high != nullptr && low->kind == Kind::kRelation &&
-                       low->text == "=";
+  const bool bounded =
+      low != nullptr && high != nullptr && low->kind == Kind::kRelation && low->text == "=";
   const Node* variable = bounded ? low->child[0] : nullptr;
   if (bounded && variable->kind == Kind::kI) variable = arena_.NewText(Kind::kSymbol, "i");
   if (bounded && variable->kind == Kind::kSymbol) {
@@ -119,7 +119,8 @@ const Node* Parser::Integral() {
 
 // Over letters a bar is part of a name (a segment, a mean); over an expression, the conjugate.
 const Node* Parser::Overline() {
-  const bool name = !Now().Is('{') || Next().type == Token::kLetters || Next().type == Token::kCommand;
+  const bool name =
+      !Now().Is('{') || Next().type == Token::kLetters || Next().type == Token::kCommand;
   const bool alone = !Now().Is('{') || (at_ + 2 < tokens_.size() && tokens_[at_ + 2].Is('}'));
   if (!name || !alone || Next().IsCommand("overline")) {
     const Node* inner = Argument();

@@ -29,16 +29,24 @@ uint32_t CodeAt(absl::string_view text, size_t at, size_t* length) {
 // Superscript and subscript characters as what they raise or lower; 0 for others.
 char Superscript(uint32_t code) {
   switch (code) {
-    case 0xB2: return '2';
-    case 0xB3: return '3';
-    case 0xB9: return '1';
-    case 0x207A: return '+';
-    case 0x207B: return '-';
-    case 0x207F: return 'n';
-    case 0x2071: return 'i';
-    default: return code == 0x2070 || (code >= 0x2074 && code <= 0x2079)
-                        ? static_cast<char>('0' + (code - 0x2070))
-                        : 0;
+    case 0xB2:
+      return '2';
+    case 0xB3:
+      return '3';
+    case 0xB9:
+      return '1';
+    case 0x207A:
+      return '+';
+    case 0x207B:
+      return '-';
+    case 0x207F:
+      return 'n';
+    case 0x2071:
+      return 'i';
+    default:
+      return code == 0x2070 || (code >= 0x2074 && code <= 0x2079)
+                 ? static_cast<char>('0' + (code - 0x2070))
+                 : 0;
   }
 }
 char Subscript(uint32_t code) {
@@ -49,37 +57,99 @@ using Table = absl::flat_hash_map<uint32_t, absl::string_view>;
 
 Table MakeTable() {
   return {
-      {0xD7, "\\times "},       {0xF7, "\\div "},         {0xB7, "\\times "},
-      {0x22C5, "\\times "},     {0x2219, "\\times "},     {0x2217, "*"},
-      {0x2212, "-"},            {0x2013, "-"},            {0x2010, "-"},
-      {0x2011, "-"},            {0xB1, "\\pm "},          {0x2213, "\\mp "},
-      {0x221E, "\\infty "},     {0x2264, "\\leq "},       {0x2265, "\\geq "},
-      {0x2A7D, "\\leq "},       {0x2A7E, "\\geq "},       {0x2260, "\\neq "},
-      {0x2248, "\\approx "},    {0x2261, "\\equiv "},     {0x222A, "\\cup "},
-      {0x2229, "\\cap "},       {0x2216, "\\setminus "},  {0x2208, "\\in "},
-      {0x2209, "\\notin "},     {0x2205, "\\emptyset "},  {0x221A, "\\sqrt "},
-      {0xB0, "^\\circ "},       {0xBD, "\\frac{1}{2}"},   {0xBC, "\\frac{1}{4}"},
-      {0xBE, "\\frac{3}{4}"},   {0x2153, "\\frac{1}{3}"}, {0x2154, "\\frac{2}{3}"},
-      {0x2155, "\\frac{1}{5}"}, {0x215B, "\\frac{1}{8}"}, {0x215C, "\\frac{3}{8}"},
-      {0x215D, "\\frac{5}{8}"}, {0x215E, "\\frac{7}{8}"}, {0x2044, "/"},
-      {0x2215, "/"},            {0x3C0, "\\pi "},         {0x3B1, "\\alpha "},
-      {0x3B2, "\\beta "},       {0x3B3, "\\gamma "},      {0x3B4, "\\delta "},
-      {0x3B5, "\\epsilon "},    {0x3B8, "\\theta "},      {0x3BB, "\\lambda "},
-      {0x3BC, "\\mu "},         {0x3C1, "\\rho "},        {0x3C3, "\\sigma "},
-      {0x3C4, "\\tau "},        {0x3C6, "\\phi "},        {0x3C9, "\\omega "},
-      {0x394, "\\Delta "},      {0x3A9, "\\Omega "},      {0x2115, "\\mathbb{N}"},
-      {0x2124, "\\mathbb{Z}"},  {0x211A, "\\mathbb{Q}"},  {0x211D, "\\mathbb{R}"},
-      {0x2102, "\\mathbb{C}"},  {0x2192, "\\to "},        {0x21D2, "\\implies "},
-      {0x2032, "'"},            {0x2019, "'"},            {0x2018, "'"},
-      {0x201C, "\""},           {0x201D, "\""},           {0x2026, "\\ldots "},
-      {0x22EF, "\\ldots "},     {0x230A, "\\lfloor "},    {0x230B, "\\rfloor "},
-      {0x2308, "\\lceil "},     {0x2309, "\\rceil "},     {0x2220, "\\angle "},
-      {0x20AC, "\\$"},          {0xA3, "\\$"},            {0xA5, "\\$"},
-      {0x20B9, "\\$"},          {0x2211, "\\sum "},       {0x220F, "\\prod "},
-      {0x3001, ","},            {0x3002, "."},            {0x2009, " "},
-      {0xA0, " "},              {0x202F, " "},            {0x2003, " "},
-      {0x2002, " "},            {0x3000, " "},            {0x200B, ""},
-      {0xFEFF, ""},             {0x2061, ""},             {0x2062, ""},
+      {0xD7, "\\times "},
+      {0xF7, "\\div "},
+      {0xB7, "\\times "},
+      {0x22C5, "\\times "},
+      {0x2219, "\\times "},
+      {0x2217, "*"},
+      {0x2212, "-"},
+      {0x2013, "-"},
+      {0x2010, "-"},
+      {0x2011, "-"},
+      {0xB1, "\\pm "},
+      {0x2213, "\\mp "},
+      {0x221E, "\\infty "},
+      {0x2264, "\\leq "},
+      {0x2265, "\\geq "},
+      {0x2A7D, "\\leq "},
+      {0x2A7E, "\\geq "},
+      {0x2260, "\\neq "},
+      {0x2248, "\\approx "},
+      {0x2261, "\\equiv "},
+      {0x222A, "\\cup "},
+      {0x2229, "\\cap "},
+      {0x2216, "\\setminus "},
+      {0x2208, "\\in "},
+      {0x2209, "\\notin "},
+      {0x2205, "\\emptyset "},
+      {0x221A, "\\sqrt "},
+      {0xB0, "^\\circ "},
+      {0xBD, "\\frac{1}{2}"},
+      {0xBC, "\\frac{1}{4}"},
+      {0xBE, "\\frac{3}{4}"},
+      {0x2153, "\\frac{1}{3}"},
+      {0x2154, "\\frac{2}{3}"},
+      {0x2155, "\\frac{1}{5}"},
+      {0x215B, "\\frac{1}{8}"},
+      {0x215C, "\\frac{3}{8}"},
+      {0x215D, "\\frac{5}{8}"},
+      {0x215E, "\\frac{7}{8}"},
+      {0x2044, "/"},
+      {0x2215, "/"},
+      {0x3C0, "\\pi "},
+      {0x3B1, "\\alpha "},
+      {0x3B2, "\\beta "},
+      {0x3B3, "\\gamma "},
+      {0x3B4, "\\delta "},
+      {0x3B5, "\\epsilon "},
+      {0x3B8, "\\theta "},
+      {0x3BB, "\\lambda "},
+      {0x3BC, "\\mu "},
+      {0x3C1, "\\rho "},
+      {0x3C3, "\\sigma "},
+      {0x3C4, "\\tau "},
+      {0x3C6, "\\phi "},
+      {0x3C9, "\\omega "},
+      {0x394, "\\Delta "},
+      {0x3A9, "\\Omega "},
+      {0x2115, "\\mathbb{N}"},
+      {0x2124, "\\mathbb{Z}"},
+      {0x211A, "\\mathbb{Q}"},
+      {0x211D, "\\mathbb{R}"},
+      {0x2102, "\\mathbb{C}"},
+      {0x2192, "\\to "},
+      {0x21D2, "\\implies "},
+      {0x2032, "'"},
+      {0x2019, "'"},
+      {0x2018, "'"},
+      {0x201C, "\""},
+      {0x201D, "\""},
+      {0x2026, "\\ldots "},
+      {0x22EF, "\\ldots "},
+      {0x230A, "\\lfloor "},
+      {0x230B, "\\rfloor "},
+      {0x2308, "\\lceil "},
+      {0x2309, "\\rceil "},
+      {0x2220, "\\angle "},
+      {0x20AC, "\\$"},
+      {0xA3, "\\$"},
+      {0xA5, "\\$"},
+      {0x20B9, "\\$"},
+      {0x2211, "\\sum "},
+      {0x220F, "\\prod "},
+      {0x3001, ","},
+      {0x3002, "."},
+      {0x2009, " "},
+      {0xA0, " "},
+      {0x202F, " "},
+      {0x2003, " "},
+      {0x2002, " "},
+      {0x3000, " "},
+      {0x200B, ""},
+      {0xFEFF, ""},
+      {0x2061, ""},
+      {0x2062, ""},
   };
 }
 

@@ -140,7 +140,8 @@ absl::Status ReadNumeric(const Json& value, absl::string_view where, Rule* rule)
 
 absl::Status ReadElements(const Json& value, absl::string_view where, Rule* rule) {
   if (value.is_boolean() && value.get<bool>()) return absl::OkStatus();
-  if (!value.is_object()) return Bad(where, "a set or list is true or {\"separator\",\"elements\"}");
+  if (!value.is_object())
+    return Bad(where, "a set or list is true or {\"separator\",\"elements\"}");
   std::string elements = "exact";
   absl::Status status = CheckKeys(value, where, {"separator", "elements"});
   if (status.ok()) status = ReadText(value, where, "separator", &rule->separator);
@@ -195,9 +196,9 @@ absl::Status ReadKind(const Json& object, absl::string_view where, Rule* rule) {
 absl::Status ReadRule(const Json& object, const std::vector<Rule>& earlier, Rule* rule) {
   std::string where = absl::StrCat("rule ", earlier.size() + 1);
   if (!object.is_object()) return Bad(where, "is not an object");
-  absl::Status status =
-      CheckKeys(object, where, {"name", "exact", "casefold", "numeric", "regex", "set", "list",
-                                "match", "of", "gold", "weight", "gate"});
+  absl::Status status = CheckKeys(object, where,
+                                  {"name", "exact", "casefold", "numeric", "regex", "set", "list",
+                                   "match", "of", "gold", "weight", "gate"});
   if (status.ok()) status = ReadText(object, where, "name", &rule->name);
   if (!status.ok()) return status;
   if (rule->name.empty() || rule->name.size() > 64 || rule->name == "accuracy" ||
@@ -256,9 +257,9 @@ absl::StatusOr<Declaration> ReadDeclaration(absl::string_view json) {
   if (too_deep || !object.is_object()) return Bad("the declaration", "it is not a JSON object");
   Declaration declaration;
   declaration.version = "1";
-  absl::Status status = CheckKeys(object, "the declaration",
-                                  {"name", "version", "description", "answer", "rules",
-                                   "threshold"});
+  absl::Status status =
+      CheckKeys(object, "the declaration",
+                {"name", "version", "description", "answer", "rules", "threshold"});
   if (status.ok()) status = ReadText(object, "the declaration", "name", &declaration.name);
   if (status.ok()) status = ReadText(object, "the declaration", "version", &declaration.version);
   if (status.ok()) {
@@ -272,8 +273,7 @@ absl::StatusOr<Declaration> ReadDeclaration(absl::string_view json) {
     }
   }
   const auto rules = object.find("rules");
-  if (rules == object.end() || !rules->is_array() || rules->empty() ||
-      rules->size() > kMaxRules) {
+  if (rules == object.end() || !rules->is_array() || rules->empty() || rules->size() > kMaxRules) {
     return Bad("the declaration", "rules is a list of 1 to 32 rules");
   }
   double highest = 0;
@@ -386,11 +386,10 @@ bool Holds(const Rule& rule, absl::string_view text, absl::string_view gold) {
 std::string GoldTrouble(const Rule& rule, absl::string_view gold) {
   if (rule.kind == RuleKind::kRegex) return "";
   if (IsBlank(gold)) return "the gold answer is blank";
-  const bool readable =
-      rule.kind == RuleKind::kNumeric ? NumberOf(gold).has_value()
-      : rule.kind == RuleKind::kSet || rule.kind == RuleKind::kList
-          ? Elements(gold, rule).has_value()
-          : true;
+  const bool readable = rule.kind == RuleKind::kNumeric ? NumberOf(gold).has_value()
+                        : rule.kind == RuleKind::kSet || rule.kind == RuleKind::kList
+                            ? Elements(gold, rule).has_value()
+                            : true;
   return readable ? ""
                   : absl::StrCat("rule \"", rule.name, "\" cannot read the gold \"",
                                  ReadableUtf8(gold, 80, nullptr), "\"");

@@ -45,12 +45,13 @@ TEST(MathCases, AtLeastNinetyFivePercentOfOtherProjectsOwnCasesAreJudgedAsTheyWa
       std::cout << (expect ? "MISS " : "FALSE+ ") << row["id"] << " " << row["kind"] << "\n  gold "
                 << row["gold"] << "\n  pred " << row["pred"] << "\n  extracted "
                 << verdict.extracted << "\n  " << verdict.detail;
-      for (const auto& [name, value] : verdict.evidence) std::cout << "\n  " << name << ": " << value;
+      for (const auto& [name, value] : verdict.evidence)
+        std::cout << "\n  " << name << ": " << value;
       std::cout << "\n";
     }
   }
-  std::cout << "math_cases: " << right << " of " << rows.size() << " as wanted, "
-            << false_positives << " false positives\n";
+  std::cout << "math_cases: " << right << " of " << rows.size() << " as wanted, " << false_positives
+            << " false positives\n";
   EXPECT_GE(right * 100, static_cast<int>(rows.size()) * 95);
   EXPECT_LE(false_positives, 4);
 }
@@ -72,10 +73,9 @@ TEST(MathCases, RealResponsesAreJudgedAsMathVerifyJudgesThem) {
   EXPECT_GE(agree, static_cast<int>(rows.size()) - 1);
 }
 
-constexpr const char* kGoldFiles[] = {"math/train.jsonl",      "math500/dev_half.jsonl",
-                                      "gsm8k/train.jsonl",     "gsm8k/test.jsonl",
-                                      "aime24/test.jsonl",     "aime_train/train_clean.jsonl",
-                                      "amc23/test.jsonl"};
+constexpr const char* kGoldFiles[] = {
+    "math/train.jsonl",  "math500/dev_half.jsonl",       "gsm8k/train.jsonl", "gsm8k/test.jsonl",
+    "aime24/test.jsonl", "aime_train/train_clean.jsonl", "amc23/test.jsonl"};
 
 TEST(MathCases, EveryGoldOfTheDataSetsEqualsItselfInABoxAndWrittenOtherwise) {
   int golds = 0, failed = 0;
@@ -100,15 +100,23 @@ TEST(MathCases, EveryGoldOfTheDataSetsEqualsItselfInABoxAndWrittenOtherwise) {
 
 // The form of an answer without what only layout adds: two golds that differ in it differ.
 std::string Skeleton(const std::string& gold) {
-  return absl::StrReplaceAll(gold, {{"\\dfrac", "\\frac"}, {"\\tfrac", "\\frac"}, {" ", ""},
-                                    {"\\left", ""},      {"\\right", ""},     {"{", ""},
-                                    {"}", ""},           {"\\!", ""},         {"\\$", ""},
-                                    {",", ""},           {"^\\circ", ""}});
+  return absl::StrReplaceAll(gold, {{"\\dfrac", "\\frac"},
+                                    {"\\tfrac", "\\frac"},
+                                    {" ", ""},
+                                    {"\\left", ""},
+                                    {"\\right", ""},
+                                    {"{", ""},
+                                    {"}", ""},
+                                    {"\\!", ""},
+                                    {"\\$", ""},
+                                    {",", ""},
+                                    {"^\\circ", ""}});
 }
 
 TEST(MathCases, DifferentGoldsOfOneTypeAreNotCalledEqual) {
   std::map<std::string, std::vector<std::string>> by_type;
-  for (const Json& row : DataRows("math/train.jsonl")) by_type[row["type"]].push_back(row["answer"]);
+  for (const Json& row : DataRows("math/train.jsonl"))
+    by_type[row["type"]].push_back(row["answer"]);
   if (by_type.empty()) GTEST_SKIP() << "not run: HONE_DATA_DIR is not set";
   uint64_t draw = 1;
   int pairs = 0, equal = 0;

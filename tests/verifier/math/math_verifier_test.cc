@@ -37,8 +37,7 @@ Question Tagged(const std::string& answer, const std::string& gold) {
 INSTANTIATE_TEST_SUITE_P(
     Math, VerifierContractTest,
     testing::Values(VerifierContract{
-        "math",
-        []() -> std::shared_ptr<Verifier> { return std::move(*MakeVerifier("math", {})); },
+        "math", []() -> std::shared_ptr<Verifier> { return std::move(*MakeVerifier("math", {})); },
         Tagged("\\frac{2\\sqrt{3}}{4} + 11", "\\frac{\\sqrt3}{2} + 11"),
         Tagged("\\frac{\\sqrt{3}}{4} + 11", "\\frac{\\sqrt3}{2} + 11"), /*needs_gold=*/true}),
     ContractName);
@@ -84,7 +83,8 @@ TEST(MathNumbers, ThatDifferByLittleAreDifferent) {
 }
 
 TEST(MathNumbers, RoundedAreRightWithinTheTolerance) {
-  ExpectAll(Outcome::kCorrect, {{"\\sqrt{2}", "1.414"}, {"\\frac{2}{3}", "0.6667"}, {"7.78", "70/9"}});
+  ExpectAll(Outcome::kCorrect,
+            {{"\\sqrt{2}", "1.414"}, {"\\frac{2}{3}", "0.6667"}, {"7.78", "70/9"}});
   ExpectAll(Outcome::kWrong, {{"\\sqrt{2}", "1.4"}, {"\\frac{2}{3}", "0.7"}, {"7.78", "7.7"}});
   const VerifierOptions exact = {{"decimal_tolerance", "0"}};
   EXPECT_EQ(JudgeBare("\\sqrt{2}", "1.41421356", exact).outcome, Outcome::kWrong);
@@ -230,8 +230,10 @@ TEST(MathExtraction, LenientReadsAnchorsEnvironmentsAndTheLastNumber) {
 }
 
 TEST(MathChoice, ALetterIsNamedOnceAndClearly) {
-  const Pairs right = {{"C", "Answer: C"},        {"B", "So the answer is B.\n\nAnswer: B"},
-                       {"A", "A. Because B is not valid"}, {"(C)", "$\\boxed{\\text{(C)}}.$"},
+  const Pairs right = {{"C", "Answer: C"},
+                       {"B", "So the answer is B.\n\nAnswer: B"},
+                       {"A", "A. Because B is not valid"},
+                       {"(C)", "$\\boxed{\\text{(C)}}.$"},
                        {"D", "The answer: D, it makes no sense to be A or B"},
                        {"C", "I think the correct answer is C"}};
   for (const auto& [gold, completion] : right) {
@@ -287,7 +289,8 @@ TEST(MathLimits, HostileAnswersEndSoonAndAreNoAnswer) {
   }
   EXPECT_LT(absl::Now() - start, absl::Seconds(20));
   EXPECT_EQ(JudgeBare("7", std::string(5000, '7')).outcome, Outcome::kLimitExceeded);
-  EXPECT_EQ(JudgeLenient("math", std::string(100000, ' ') + "so 7", "7").outcome, Outcome::kCorrect);
+  EXPECT_EQ(JudgeLenient("math", std::string(100000, ' ') + "so 7", "7").outcome,
+            Outcome::kCorrect);
   EXPECT_EQ(JudgeLenient("math", "a" + std::string(100000, ' ') + "so 7", "7").outcome,
             Outcome::kLimitExceeded);
 }

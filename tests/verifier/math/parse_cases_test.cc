@@ -87,8 +87,8 @@ TEST(ParseCases, NumericLatexHasTheValueItShould) {
     ++all;
     if (!fits && std::getenv("HONE_MATH_DETAILS") != nullptr) {
       std::cout << row["class"].get<std::string>() << ": " << row["latex"].get<std::string>()
-                << "\n    wanted " << row.value("samples", Json()).dump().substr(0, 160) << "\n    got " << seen
-                << "\n";
+                << "\n    wanted " << row.value("samples", Json()).dump().substr(0, 160)
+                << "\n    got " << seen << "\n";
     }
   }
   for (const auto& [name, counts] : score) {

@@ -60,9 +60,9 @@ inline std::string RewriteNumber(const std::string& gold) {
 
 // The terms of a sum from last to first: x^2 - 2x + 1 is 1 - 2x + x^2. Others stay as they are.
 inline std::string RewriteSum(const std::string& gold) {
-  for (absl::string_view other : {"=", "<", ">", ",", "\\text", "\\mbox", "\\le", "\\ge", "\\cup",
-                                  "\\in", "\\pm", "begin", "\\circ", "_", ":", "\\%", "\\$", ";",
-                                  "and", "or", "e-"}) {
+  for (absl::string_view other :
+       {"=",     "<",      ">", ",", "\\text", "\\mbox", "\\le", "\\ge", "\\cup", "\\in", "\\pm",
+        "begin", "\\circ", "_", ":", "\\%",    "\\$",    ";",    "and",  "or",    "e-"}) {
     if (absl::StrContains(gold, other)) return gold;
   }
   std::vector<std::string> terms;

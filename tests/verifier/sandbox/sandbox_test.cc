@@ -225,7 +225,8 @@ TEST_F(SandboxTest, TheTesterReadsEndOfFileWhenTheCandidateEnds) {
       "print(os.read(4, 9), os.read(4, 9))\n"
       "try: \n"
       "  while True: os.write(5, b'x')\n"
-      "except BrokenPipeError: print('broken')\n");
+      "except BrokenPipeError: print('broken')\n"
+      "time.sleep(.3)\n");  // so that the other's own ending is known
   const SandboxProgram candidate = Python("import os; os.write(5, b'one'); 1 / 0");
   const auto reports = sandbox()->RunPair(tester, candidate);
   ASSERT_TRUE(reports.ok()) << reports.status();

@@ -121,8 +121,8 @@ RunReply StartRun(const JailKit& kit, const RunMessage& message, const int* desc
   const Descriptor released(release[0]), releasing(release[1]);
   int fd = -1;
   clone_args arguments = {};
-  arguments.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
-                    CLONE_NEWUTS | CLONE_PIDFD;  // that of control groups comes when it has joined
+  arguments.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS |
+                    CLONE_PIDFD;  // that of control groups comes when it has joined
   arguments.pidfd = reinterpret_cast<uintptr_t>(&fd);
   arguments.exit_signal = SIGCHLD;
   const long pid = syscall(SYS_clone3, &arguments, sizeof arguments);

@@ -20,7 +20,7 @@ TEST_F(Mutants, AreFailedAsTheTestsFailThemNatively) {
   const std::string here = absl::StrCat(HONE_SOURCE_DIR, "/tests/verifier/code/data/mutants.py");
   const std::vector<Json> rows =
       RowsOf(absl::StrCat("/usr/bin/python3 -W ignore ", here, " ", std::getenv("HONE_DATA_DIR"),
-                          " ", HONE_SOURCE_DIR, "/verifier/code 2"));
+                          " ", HONE_SOURCE_DIR, "/verifier/code 1"));
   std::vector<Question> questions;
   for (const Json& row : rows) {
     questions.push_back(CodeQuestion(row, row["completion"]));

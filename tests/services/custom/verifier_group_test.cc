@@ -124,9 +124,7 @@ struct Held {  // a fake whose every call waits until Release
   explicit Held(int slots, int queue) : served({slots, queue}) {
     served.fake->Script({FakeAct::Hang(absl::Seconds(30))});
   }
-  std::map<std::string, int64_t> Stats() {
-    return *RemoteVerifierStats(served.serving.address());
-  }
+  std::map<std::string, int64_t> Stats() { return *RemoteVerifierStats(served.serving.address()); }
   void Await(const std::string& figure, int64_t value) {
     for (int i = 0; i < 500 && Stats()[figure] != value; ++i) absl::SleepFor(absl::Milliseconds(5));
     EXPECT_EQ(Stats()[figure], value) << figure;

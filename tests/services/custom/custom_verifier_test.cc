@@ -123,23 +123,24 @@ VerifierContract Contract(const std::string& name,
 
 INSTANTIATE_TEST_SUITE_P(
     Custom, VerifierContractTest,
-    testing::Values(
-        Contract("exec",
-                 [] {
-                   static const std::shared_ptr<Verifier> shared = [] {
-                     ProcessVerifierOptions options = OptionsFor(WorkerOf(kContractJudge));
-                     options.workers = 2;
-                     options.item_timeout = absl::Seconds(20);
-                     return std::shared_ptr<Verifier>(std::move(*ProcessVerifier::Open(options)));
-                   }();
-                   return shared;
-                 }),
-        Contract("python",
-                 [] {
-                   static const std::shared_ptr<Verifier> shared =
-                       OpenSpec("python:" + SharedPythonFile() + ":compute_score");
-                   return shared;
-                 })),
+    testing::Values(Contract("exec",
+                             [] {
+                               static const std::shared_ptr<Verifier> shared = [] {
+                                 ProcessVerifierOptions options =
+                                     OptionsFor(WorkerOf(kContractJudge));
+                                 options.workers = 2;
+                                 options.item_timeout = absl::Seconds(20);
+                                 return std::shared_ptr<Verifier>(
+                                     std::move(*ProcessVerifier::Open(options)));
+                               }();
+                               return shared;
+                             }),
+                    Contract("python",
+                             [] {
+                               static const std::shared_ptr<Verifier> shared =
+                                   OpenSpec("python:" + SharedPythonFile() + ":compute_score");
+                               return shared;
+                             })),
     ContractName);
 
 // ---- Order, identity, scores ----
@@ -265,9 +266,9 @@ TEST(ProcessVerifier, WhatAWorkerForkedDiesWithIt) {
   TestDirectory directory;
   const std::string file = directory / "pid";
   {
-    const auto verifier = Open(absl::StrCat(
-        "child = os.fork()\nif child == 0: time.sleep(60)\nopen('", file,
-        "', 'w').write(str(child))\n", kJudge));
+    const auto verifier =
+        Open(absl::StrCat("child = os.fork()\nif child == 0: time.sleep(60)\nopen('", file,
+                          "', 'w').write(str(child))\n", kJudge));
     EXPECT_EQ(Outcomes(Ask(*verifier, {"yes"})), "correct");
   }
   pid_t child = 0;
@@ -285,8 +286,8 @@ TEST(ProcessVerifier, WhatAWorkerForkedDiesWithIt) {
 }
 
 TEST(ProcessVerifier, APassedDeadlineIsAnOutageAndTheNextCallIsServed) {
-  const auto verifier = Open(absl::StrCat("if item['completion'] == 'slow': time.sleep(30)\n",
-                                          kJudge));
+  const auto verifier =
+      Open(absl::StrCat("if item['completion'] == 'slow': time.sleep(30)\n", kJudge));
   Question slow = MakeQuestion("slow", "yes");
   slow.deadline = absl::Now() + absl::Milliseconds(150);
   const absl::Time begin = absl::Now();
@@ -319,8 +320,8 @@ TEST(ProcessVerifier, AProgramWithoutAGoodHelloIsRefusedInItsOwnWords) {
   EXPECT_TRUE(absl::StrContains(refusal("import time; time.sleep(60)"), "no hello within 300ms"));
   EXPECT_TRUE(absl::StrContains(refusal("print('hi')"), "not a JSON object: hi"));
   EXPECT_TRUE(absl::StrContains(refusal("print('{}')"), "no hello"));
-  EXPECT_TRUE(absl::StrContains(
-      refusal(R"(print('{"hone_verifier":2,"name":"a","version":"1"}'))"), "another version"));
+  EXPECT_TRUE(absl::StrContains(refusal(R"(print('{"hone_verifier":2,"name":"a","version":"1"}'))"),
+                                "another version"));
   EXPECT_TRUE(absl::StrContains(
       refusal(R"(print('{"hone_verifier":1,"name":"a b","version":"1"}'))"), "\"name\""));
   ProcessVerifierOptions missing;
@@ -332,8 +333,8 @@ TEST(ProcessVerifier, AProgramThatChangesUnderARunIsAnOutage) {
   TestDirectory directory;
   const std::string file = directory / "version";
   Write(file, "1");
-  const std::string hello = absl::StrCat(
-      "say({'hone_verifier': 1, 'name': 't', 'version': open('", file, "').read()})\n");
+  const std::string hello = absl::StrCat("say({'hone_verifier': 1, 'name': 't', 'version': open('",
+                                         file, "').read()})\n");
   const auto verifier = ProcessVerifier::Open(OptionsFor(
       WorkerOf(absl::StrCat("if item['completion'] == 'die': os._exit(1)\n", kJudge), hello)));
   ASSERT_TRUE(verifier.ok());
@@ -349,8 +350,8 @@ TEST(ProcessVerifier, AProgramThatChangesUnderARunIsAnOutage) {
 TEST(ProcessVerifier, ASlowStartIsNotBegunAgainAtEveryDeadline) {
   TestDirectory directory;
   const std::string mark = directory / "slow";
-  const std::string hello = absl::StrCat("if os.path.exists('", mark, "'): time.sleep(0.5)\n",
-                                         kHello);
+  const std::string hello =
+      absl::StrCat("if os.path.exists('", mark, "'): time.sleep(0.5)\n", kHello);
   const auto verifier = ProcessVerifier::Open(OptionsFor(
       WorkerOf(absl::StrCat("if item['completion'] == 'die': os._exit(1)\n", kJudge), hello)));
   ASSERT_TRUE(verifier.ok());
@@ -443,8 +444,8 @@ def f(solution_str, ground_truth):
     if solution_str == "close": os.system("echo from a shell"); os.close(1); return 1
     return float(solution_str.split("####")[1] == ground_truth)
 )");
-  const auto verdicts = Ask(*verifier, {"####yes", "no", "exit", "die", "nan", "text", "read",
-                                        "close", "####yes"});
+  const auto verdicts =
+      Ask(*verifier, {"####yes", "no", "exit", "die", "nan", "text", "read", "close", "####yes"});
   EXPECT_EQ(Outcomes(verdicts),
             "correct outage outage outage outage outage correct correct correct");
   EXPECT_EQ(verdicts[1].detail, "IndexError: list index out of range (mine.py:9)");
@@ -472,8 +473,8 @@ TEST_F(PythonTest, AnotherTextIsAnotherVerifier) {
 // ---- Specs ----
 
 TEST(VerifierSpec, WhatDoesNotParseOrFitIsRefused) {
-  for (const char* bad : {"", "python:x.py", "python::f", "exec:", "exec:'open", "grpc:", "rules:",
-                          "shell:rm", "python:x.py:"}) {
+  for (const char* bad : {"", "python:x.py", "python::f", "exec:", "exec:'open",
+                          "grpc:", "rules:", "shell:rm", "python:x.py:"}) {
     EXPECT_EQ(ParseVerifierSpec(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
     EXPECT_FALSE(IsCustomVerifier(bad)) << bad;
   }
