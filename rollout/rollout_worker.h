@@ -32,11 +32,11 @@ struct RolloutOptions {
   RewardConfig reward;
   AdvantageConfig advantage;
   std::string default_verifier;  // for tasks that name none; empty: VerifierFor's choice
-  int32_t verify_attempts = 3;             // per completion before it is left out as an outage
+  int32_t verify_attempts = 3;   // per completion before it is left out as an outage
   absl::Duration verify_deadline = absl::Seconds(30);
   int32_t verify_threads = 1;     // completions verified at once; no effect on the result
   double min_judged_share = 0.5;  // below it the whole group is dropped as an outage
-  bool lenient = false;  // lenient grading (verifier/README.md); training is strict
+  bool lenient = false;           // lenient grading (verifier/README.md); training is strict
   bool keep_routes = false;
 };
 

@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "nlohmann/json.hpp"
 #include "rollout/prompt_template.h"
+#include "rollout/tasks/jsonl_file.h"
 
 namespace hone {
 namespace {
@@ -72,6 +74,8 @@ absl::StatusOr<StepResult> SingleTurn::Step(const std::string& completion_text,
   question.answer = task_.answer;
   question.tests_json = task_.tests_json;
   question.metadata = task_.metadata;
+  // As it was before the template: programs may continue it, and tests may use its helpers.
+  question.metadata.emplace("prompt", JsonText(task_.prompt));
   question.lenient = options_.lenient;
   question.seed = options_.seed;
   for (int32_t attempt = 0; attempt < options_.verify_attempts; ++attempt) {

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far does `hone grade --verifier math` agree with Math-Verify, and how much faster is it?
 
-Development only; nothing of the product calls it. Needs `pip install math-verify` in an environment of
-its own:
+Development only; nothing of the product calls it. Needs `pip install math-verify` in an
+environment of its own:
 
     python3 scripts/math_agreement.py --hone build/hone --in rows.jsonl [--limit N] [--bare]
 
-Rows: {"id", "gold" or "answer", "response", "pred" or "completion"}. Prints each difference, the share
-that agrees, and the time per row of both, measured in the same run on one core each.
+Rows: {"id", "gold" or "answer", "response", "pred" or "completion"}. Prints each difference, the
+share that agrees, and the time per row of both, measured in the same run on one core each.
 """
 import argparse
 import json
@@ -52,7 +52,9 @@ def hone_grade(binary, rows, bare):
 
 def math_verify(row):
     targets = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
-    gold = row["answer"] if "$" in row["answer"] or "\\boxed" in row["answer"] else f"${row['answer']}$"
+    gold = row["answer"]
+    if "$" not in gold and "\\boxed" not in gold:
+        gold = f"${gold}$"
     try:
         return bool(verify(parse(gold, targets), parse(row["completion"], targets)))
     except Exception as error:  # its own timeouts and parser errors count as wrong
@@ -82,12 +84,14 @@ def main():
         if theirs == (graded["outcome"] == "correct"):
             agree += 1
         else:
-            print(f"{row['id']}: Math-Verify {theirs}, hone {graded['outcome']}: gold {row['answer'][-80:]!r}, "
-                  f"extracted {graded['extracted'][:80]!r} ({graded['detail'][:100]})")
+            print(f"{row['id']}: Math-Verify {theirs}, hone {graded['outcome']}: "
+                  f"gold {row['answer'][-80:]!r}, extracted {graded['extracted'][:80]!r} "
+                  f"({graded['detail'][:100]})")
     theirs_us = statistics.mean(times) * 1e6
     print(f"agree on {agree} of {len(rows)}")
-    print(f"hone {ours_us:.1f} us a row (reading and writing JSON included), Math-Verify mean {theirs_us:.0f} us, "
-          f"median {statistics.median(times) * 1e6:.0f} us: {theirs_us / max(ours_us, 0.1):.0f} times as fast")
+    print(f"hone {ours_us:.1f} us a row (reading and writing JSON included); Math-Verify mean "
+          f"{theirs_us:.0f} us, median {statistics.median(times) * 1e6:.0f} us: "
+          f"{theirs_us / max(ours_us, 0.1):.0f} times as fast")
 
 
 if __name__ == "__main__":

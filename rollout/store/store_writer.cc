@@ -60,8 +60,7 @@ void StoreWriter::State::Wait(std::unique_lock<std::mutex>& lock, Condition cond
   if (condition()) return;
   const auto began = std::chrono::steady_clock::now();
   written.wait(lock, condition);
-  waited_seconds +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
 StoreWriter::StoreWriter(Store& store) : state_(std::make_unique<State>(store)) {

@@ -13,6 +13,7 @@
 #include "services/cli/command.h"
 #include "services/cli/jsonl.h"
 #include "services/cli/policy_source.h"
+#include "services/clients/verifier_spec.h"
 #include "services/trainer/train_report.h"
 #include "services/trainer/train_setup.h"
 
@@ -110,9 +111,16 @@ void Print(const Evaluation& evaluation) {
 
 absl::StatusOr<std::vector<Evaluation>> EvaluateAll(const EvalFlags& flags, LoadedPolicy& policy,
                                                     const Globals& globals) {
-  auto verifiers = MakeVerifiers(VerifierSetups(v1::RunConfig()), "");
+  v1::RunConfig config;
+  EvaluateOptions options = OptionsOf(flags, policy);
+  if (IsCustomVerifier(flags.verifier)) {
+    options.rollout.default_verifier = "own";
+    v1::VerifierConfig* own = config.add_verifiers();
+    own->set_name("own");
+    own->set_spec(flags.verifier);
+  }
+  auto verifiers = MakeVerifiers(VerifierSetups(config), "");
   if (!verifiers.ok()) return verifiers.status();
-  const EvaluateOptions options = OptionsOf(flags, policy);
   std::vector<Evaluation> evaluations;
   for (absl::string_view name : absl::StrSplit(flags.tasks, ',', absl::SkipEmpty())) {
     TaskOptions task_options;
@@ -178,7 +186,7 @@ Action SetUpEval(CLI::App& app, const Globals& globals) {
   app.add_option("--split", flags->split, "of generators: heldout, train, all")
       ->capture_default_str();
   app.add_option("--verifier", flags->verifier,
-                 "for tasks that name none; default: by what they are judged with (tests: code,\n"
+                 "name or spec, for tasks that name none; default: by their gold (tests: code,\n"
                  "nums and target: countdown, an answer: math)");
   app.add_flag("--lenient", flags->lenient, "read answers outside <answer>, as hone grade does");
   app.add_option("--template", flags->prompt_template, "plain, r1_zero, tiny_zero, r1_chat")

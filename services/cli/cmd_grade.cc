@@ -109,6 +109,7 @@ absl::Status GradeBatch(Verifier& verifier, const GradeFlags& flags, std::vector
     place.push_back(i);
   }
   auto judged = verifier.Verify(questions);
+  if (absl::IsFailedPrecondition(judged.status())) return judged.status();
   if (judged.ok() && judged->size() != questions.size()) {
     judged = absl::InternalError("the verifier answered another number of questions");
   }
@@ -142,6 +143,10 @@ int Grade(const GradeFlags& flags, const Globals& globals) {
   absl::Status read = ReadJsonl(flags.in, 256, [&](std::vector<JsonlRow> rows) {
     return GradeBatch(**verifier, flags, std::move(rows), &outage);
   });
+  if (absl::IsFailedPrecondition(read)) {  // no isolation here: nothing was judged
+    Fail(read, globals);
+    return kMachineLacks;
+  }
   if (!read.ok()) return Fail(read, globals);
   return outage ? kFailed : kDone;
 }

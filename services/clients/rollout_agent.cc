@@ -122,9 +122,9 @@ class AgentWorker {
     const auto spec = ParseVerifierSpec(wanted.verifier);
     if (!spec.ok()) return spec.status();
     if (!shared_.options.verifier.empty()) {
-      auto remote = RemoteVerifier::Connect(
-          shared_.options.verifier, spec->custom() ? wanted.name : wanted.verifier,
-          spec->custom() ? VerifierOptions() : wanted.options);
+      auto remote = RemoteVerifier::Connect(shared_.options.verifier,
+                                            spec->custom() ? wanted.name : wanted.verifier,
+                                            spec->custom() ? VerifierOptions() : wanted.options);
       if (!remote.ok()) return remote.status();
       pool->Add(wanted.name, *std::move(remote));
       return absl::OkStatus();

@@ -37,8 +37,8 @@ absl::StatusOr<TrainEnd> TrainLoop::Run(TrainPosition from, const std::atomic<in
     position_.train_seconds += MonotonicSeconds() - iteration_began;
     const bool last = position_.iteration == config_.learner().iterations();
     const bool stopped = stop != nullptr && stop->load() != 0;
-    const bool late =
-        config_.limits().max_seconds() > 0 && MonotonicSeconds() - began > config_.limits().max_seconds();
+    const bool late = config_.limits().max_seconds() > 0 &&
+                      MonotonicSeconds() - began > config_.limits().max_seconds();
     const bool reached =
         config_.limits().stop_at_accuracy() > 0 && accuracy_ >= config_.limits().stop_at_accuracy();
     if (last || stopped || late || reached || position_.iteration % every == 0) {

@@ -71,8 +71,9 @@ int Main(int argc, char** argv) {
   absl::Status status;
   for (int i = 0; i < 5 && status.ok(); ++i) best = std::min(best, PutAll(groups, batch, &status));
   if (!status.ok()) return Fail(status);
-  std::printf("%zu groups, %zu trajectories, %zu groups a transaction: %.1f us of CPU a trajectory\n",
-              groups.size(), trajectories, batch, 1e6 * best / static_cast<double>(trajectories));
+  std::printf(
+      "%zu groups, %zu trajectories, %zu groups a transaction: %.1f us of CPU a trajectory\n",
+      groups.size(), trajectories, batch, 1e6 * best / static_cast<double>(trajectories));
   return 0;
 }
 

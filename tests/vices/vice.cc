@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/vices/vice.h"
 
-#include <chrono>
-#include <thread>
-
 #include "absl/strings/str_cat.h"
 #include "tests/vices/leftovers.h"
 
@@ -32,7 +29,7 @@ SandboxLimits Short() {
 void ViceTest::Expect(const std::vector<Vice>& vices) {
   for (const Vice& vice : vices) {
     SCOPED_TRACE(vice.name);
-    const Footprint before = TakeFootprint();
+    const Footprint before = SettledFootprint();
     SandboxProgram program = Python(absl::StrCat(kTools, vice.source));
     program.limits = vice.limits;
     const SandboxReport report = Run(program);
@@ -41,12 +38,7 @@ void ViceTest::Expect(const std::vector<Vice>& vices) {
     EXPECT_EQ(report.stdout_bytes, vice.out) << complaint;
     const int64_t wall_ms = vice.limits.wall_ms > 0 ? vice.limits.wall_ms : 13000;
     EXPECT_LT(report.wall_us, wall_ms * 1000 + 2000000);
-    Footprint after = TakeFootprint();
-    // A process is gone for us a moment before it leaves the table.
-    for (int i = 0; i < 100 && !(after == before); ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      after = TakeFootprint();
-    }
+    const Footprint after = SettledFootprint();
     EXPECT_EQ(before.ToString(), after.ToString());
   }
 }

@@ -18,9 +18,9 @@ struct CodeText {
 
 // Strict: after </think>, inside the last <answer> if there is one, the last closed fenced block
 // that is Python (```python, ```py, ```python3) or names no language; an <answer> without any
-// fence is the program itself. Lenient: of the fenced blocks the last that defines `entry_point`, else the last that is Python, else the last, closed
-// or not; without any the whole region. Bare: the completion, out of its fence when it starts with
-// one.
+// fence is the program itself. Lenient: of the fenced blocks the last that defines `entry_point`,
+// else the last that is Python, else the last, closed or not; without any the whole region. Bare:
+// the completion, out of its fence when it starts with one.
 CodeText FindCode(const Question& question, absl::string_view entry_point);
 
 }  // namespace hone

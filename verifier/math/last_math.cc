@@ -33,6 +33,7 @@ struct Span {
 // Math environments in order: $..$, $$..$$, \(..\), \[..\]. A single-line kind ends on its line.
 std::vector<Span> FindEnvironments(absl::string_view text) {
   std::vector<Span> spans;
+  bool no_round = false, no_square = false;  // no closing one is left: looked for once
   for (size_t i = 0; i < text.size(); ++i) {
     absl::string_view close;
     size_t skip = 2;
@@ -41,9 +42,9 @@ std::vector<Span> FindEnvironments(absl::string_view text) {
       close = twice ? "$$" : "$";
       skip = twice ? 2 : 1;
     } else if (text[i] == '\\' && i + 1 < text.size()) {
-      if (text[i + 1] == '(') {
+      if (text[i + 1] == '(' && !no_round) {
         close = "\\)";
-      } else if (text[i + 1] == '[') {
+      } else if (text[i + 1] == '[' && !no_square) {
         close = "\\]";
       } else {
         ++i;
@@ -57,6 +58,8 @@ std::vector<Span> FindEnvironments(absl::string_view text) {
       end += text[end] == '\\' && close[0] == '$' ? 2 : 1;
     }
     if (end >= text.size()) {
+      if (close == "\\)") no_round = true;
+      if (close == "\\]") no_square = true;
       if (close[0] != '$') continue;
       break;  // a lone dollar sign is money
     }

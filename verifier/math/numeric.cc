@@ -294,6 +294,11 @@ bool Evaluator::Unknown(const Node& node, Complex* out) {
   return true;
 }
 
+// MPFR keeps pi and the like per thread; they go when the thread does.
+struct ThreadCache {
+  ~ThreadCache() { mpfr_free_cache2(MPFR_FREE_LOCAL_CACHE); }
+};
+
 void Collect(const Node& node, std::vector<std::string>* names) {
   if (node.kind == Kind::kSymbol) names->push_back(node.text);
   if (node.kind == Kind::kWord) {
@@ -317,6 +322,8 @@ void Collect(const Node& node, std::vector<std::string>* names) {
 }  // namespace
 
 bool Evaluate(const Node& node, mpfr_prec_t bits, const Bindings& at, Steps* steps, Complex* out) {
+  static thread_local const ThreadCache cache;
+  static_cast<void>(cache);
   *out = Complex(bits);
   return Evaluator(bits, at, steps).Of(node, out);
 }

@@ -64,8 +64,8 @@ int64_t MonotonicUs() {
   return now.tv_sec * int64_t{1000000} + now.tv_nsec / 1000;
 }
 
-JailRun::JailRun(const SandboxProgram& program, uint32_t host_uid)
-    : program_(program), host_uid_(host_uid) {
+JailRun::JailRun(const SandboxProgram& program, uint32_t slot, uint32_t host_uid)
+    : program_(program), slot_(slot), host_uid_(host_uid) {
   streams_[0].limit = streams_[2].limit = program.limits.output_bytes;
   streams_[1].limit = program.limits.error_bytes;
   streams_[1].may_overflow = true;
@@ -81,6 +81,7 @@ int JailRun::parallel() const {
 absl::Status JailRun::MakePipes(std::vector<int>* descriptors, std::vector<Descriptor>* theirs) {
   Descriptor writer;
   if (!MakePipe(&status_, &writer)) return Unavailable("making a pipe");
+  fcntl(status_.get(), F_SETFL, O_NONBLOCK);
   descriptors->push_back(writer.get());
   theirs->push_back(std::move(writer));
   // Our own copy of the reading end makes EPIPE, and with it SIGPIPE, impossible here.
@@ -117,6 +118,7 @@ absl::Status JailRun::Start(SpawnerClient* spawner, ControlGroups* groups,
   descriptors.insert(descriptors.end(), entrances.begin(), entrances.end());
   RunMessage message;
   message.host_uid = host_uid_;
+  message.slot = slot_;
   message.paired = peer.empty() ? 0 : 1;
   message.control_groups = static_cast<uint32_t>(entrances.size());
   message.cpu_ms = program_.limits.cpu_ms;
@@ -170,6 +172,7 @@ void JailRun::Drain(Stream* stream) {
 void JailRun::AddPolls(std::vector<pollfd>* polls) const {
   // A negative descriptor is skipped by poll.
   polls->push_back({pidfd_.get(), POLLIN, 0});
+  polls->push_back({status_.get(), POLLIN, 0});
   polls->push_back({stopped_for_ == SandboxEnding::kExited ? stdin_.get() : -1, POLLOUT, 0});
   for (const Stream& stream : streams_) {
     const bool full = stream.dropped > 0 && !stream.may_overflow;
@@ -179,10 +182,22 @@ void JailRun::AddPolls(std::vector<pollfd>* polls) const {
 
 void JailRun::OnPolled(absl::Span<const pollfd> polls) {
   for (size_t i = 0; i < 3; ++i) {
-    if (polls[2 + i].revents != 0) Drain(&streams_[i]);
+    if (polls[3 + i].revents != 0) Drain(&streams_[i]);
   }
-  if (polls[1].revents != 0 && stdin_.open()) FeedStdin();
+  if (polls[2].revents != 0 && stdin_.open()) FeedStdin();
+  if (polls[1].revents != 0) ReadStatus();
   if (polls[0].revents != 0) gone_ = true;
+}
+
+// The report that it ended says that all of its processes have. One of a failed step, or none at
+// all, does not: then it is PID 1's own end that counts.
+void JailRun::ReadStatus() {
+  if (!status_.open() || reported_) return;
+  const ssize_t size = read(status_.get(), &report_, sizeof report_);
+  if (size < 0) return;
+  reported_ = size == sizeof report_;
+  status_.Close();
+  if (reported_ && report_.step == JailStep::kNone) gone_ = true;
 }
 
 void JailRun::Stop(SandboxEnding why) {
@@ -217,13 +232,11 @@ void JailRun::CheckClocks(int64_t now_us) {
 absl::Status JailRun::Finish(SandboxReport* report) {
   if (lost_) return absl::UnavailableError("sandbox: a jail was killed and did not end in time");
   for (Stream& stream : streams_) Drain(&stream);
-  RunStatus status;
-  fcntl(status_.get(), F_SETFL, O_NONBLOCK);
-  const bool reported = read(status_.get(), &status, sizeof status) == sizeof status;
-  if (reported && status.step != JailStep::kNone) {
-    return absl::UnavailableError(JailStepSentence(status.step, status.error, ""));
+  ReadStatus();
+  if (reported_ && report_.step != JailStep::kNone) {
+    return absl::UnavailableError(JailStepSentence(report_.step, report_.error, ""));
   }
-  if (!reported && stopped_for_ == SandboxEnding::kExited) {
+  if (!reported_ && stopped_for_ == SandboxEnding::kExited) {
     return absl::UnavailableError(
         "sandbox: a jail died without a report; was hone-sandbox killed?");
   }
@@ -231,8 +244,8 @@ absl::Status JailRun::Finish(SandboxReport* report) {
   if (!usage.ok()) return usage.status();
   EndingFacts facts;
   facts.stopped_for = stopped_for_;
-  facts.reported = reported;
-  facts.wait_status = status.wait_status;
+  facts.reported = reported_;
+  facts.wait_status = report_.wait_status;
   facts.output_overflow = streams_[0].dropped > 0 || streams_[2].dropped > 0;
   facts.usage = *usage;
   facts.cpu_limit_us = program_.limits.cpu_ms * 1000;
@@ -242,7 +255,7 @@ absl::Status JailRun::Finish(SandboxReport* report) {
   report->result_bytes = std::move(streams_[2].bytes);
   report->stderr_dropped_bytes = streams_[1].dropped;
   report->cpu_us = usage->cpu_us;
-  report->wall_us = reported ? status.wall_us : killed_us_ - start_us_;
+  report->wall_us = reported_ ? report_.wall_us : killed_us_ - start_us_;
   report->memory_peak_bytes = usage->memory_peak_bytes;
   report->refused_forks = usage->refused_forks;
   return absl::OkStatus();

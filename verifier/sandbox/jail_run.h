@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -40,7 +41,8 @@ void DecideEnding(const EndingFacts& facts, SandboxReport* report);
 // NextUs, OnPolled; then Finish.
 class JailRun {
  public:
-  JailRun(const SandboxProgram& program, uint32_t host_uid);
+  // `slot` and `host_uid` are nobody else's for as long as it runs.
+  JailRun(const SandboxProgram& program, uint32_t slot, uint32_t host_uid);
 
   // `peer`: descriptors for 4 and 5 of the candidate, or empty.
   absl::Status Start(SpawnerClient* spawner, ControlGroups* groups, absl::Span<const int> peer);
@@ -55,6 +57,9 @@ class JailRun {
   bool done() const { return gone_ || lost_; }
   bool lost() const { return lost_; }  // killed, and yet it does not go away
   absl::Status Finish(SandboxReport* report);
+  // After Finish: readable when the kernel has taken down the jail's mounts too. No process of
+  // the candidate is left long before.
+  Descriptor TakePidfd() { return std::move(pidfd_); }
 
  private:
   struct Stream {
@@ -66,18 +71,20 @@ class JailRun {
   };
   absl::Status MakePipes(std::vector<int>* descriptors, std::vector<Descriptor>* theirs);
   void FeedStdin();
+  void ReadStatus();
   void Drain(Stream* stream);
   int parallel() const;
 
   const SandboxProgram& program_;
-  const uint32_t host_uid_;
+  const uint32_t slot_, host_uid_;
   std::unique_ptr<RunGroup> group_;
   Descriptor pidfd_, status_, stdin_, stdin_reader_;
   Stream streams_[3];  // stdout, stderr, result
   size_t stdin_sent_ = 0;
   int64_t start_us_ = 0, wall_end_us_ = 0, next_us_ = 0, cancel_us_ = INT64_MAX, killed_us_ = 0;
   SandboxEnding stopped_for_ = SandboxEnding::kExited;
-  bool gone_ = false, lost_ = false;
+  RunStatus report_;
+  bool reported_ = false, gone_ = false, lost_ = false;
 };
 
 int64_t MonotonicUs();

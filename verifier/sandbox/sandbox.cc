@@ -2,11 +2,13 @@
 #include "verifier/sandbox/sandbox.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -34,11 +36,56 @@ constexpr const char* kContestModules[] = {
     "operator",  "os",          "queue",    "random",    "re",    "statistics",  "string",
     "struct",    "sys",         "textwrap", "threading", "time",  "traceback",   "typing"};
 
+// Jails whose candidate has ended and whose mounts the kernel takes down, which waits for all
+// processors: milliseconds, or many on a busy machine. Runs need not wait with it, but no more
+// than `most` are ever left. Thread-safe.
+class Leaving {
+ public:
+  explicit Leaving(int32_t most) : most_(static_cast<size_t>(most)) {}
+  ~Leaving() { Reduce(0); }
+  void Add(Descriptor pidfd) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      pidfds_.push_back(std::move(pidfd));
+    }
+    Reduce(most_);
+  }
+
+ private:
+  // Lets go of those that are gone; waits for the oldest beyond `most`, a minute at the longest.
+  void Reduce(size_t most) {
+    for (;;) {
+      Descriptor oldest;
+      bool wait = false;
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (pidfds_.empty()) return;
+        wait = pidfds_.size() > most;
+        oldest = std::move(pidfds_.front());
+        pidfds_.pop_front();
+      }
+      pollfd gone = {oldest.get(), POLLIN, 0};
+      if (poll(&gone, 1, wait ? 60000 : 0) != 0) continue;
+      if (wait) continue;
+      const std::lock_guard<std::mutex> lock(mutex_);
+      pidfds_.push_front(std::move(oldest));
+      return;
+    }
+  }
+
+  const size_t most_;
+  std::mutex mutex_;
+  std::deque<Descriptor> pidfds_;
+};
+
 class JailSandbox : public Sandbox {
  public:
   // `options` with nothing left to guess.
   JailSandbox(SandboxOptions options, std::unique_ptr<ControlGroups> groups)
-      : options_(std::move(options)), slots_(options_.slots), groups_(std::move(groups)) {}
+      : options_(std::move(options)),
+        slots_(options_.slots),
+        leaving_(4 * options_.slots),
+        groups_(std::move(groups)) {}
 
   absl::StatusOr<SandboxReport> Run(const SandboxProgram& program) override {
     absl::StatusOr<std::vector<SandboxReport>> reports = RunAll({&program});
@@ -85,6 +132,7 @@ class JailSandbox : public Sandbox {
 
   const SandboxOptions options_;
   Slots slots_;
+  Leaving leaving_;
   std::unique_ptr<ControlGroups> groups_;
   std::mutex mutex_;
   std::shared_ptr<SpawnerClient> spawner_;
@@ -126,8 +174,8 @@ absl::StatusOr<std::vector<SandboxReport>> JailSandbox::RunInSlots(
       crossing = *std::move(made);
     }
     for (size_t i = 0; i < programs.size(); ++i) {
-      runs.push_back(
-          std::make_unique<JailRun>(*programs[i], kFirstHostUid + static_cast<uint32_t>(slots[i])));
+      const uint32_t slot = static_cast<uint32_t>(slots[i]);
+      runs.push_back(std::make_unique<JailRun>(*programs[i], slot, kFirstHostUid + slot));
       absl::Status started = runs[i]->Start(spawner->get(), groups_.get(), crossing.sides[i]);
       if (started.ok()) continue;
       runs.pop_back();
@@ -142,6 +190,7 @@ absl::StatusOr<std::vector<SandboxReport>> JailSandbox::RunInSlots(
   for (size_t i = 0; i < runs.size(); ++i) {
     if (runs[i]->lost()) (*spawner)->Distrust();
     status.Update(runs[i]->Finish(&reports[i]));
+    leaving_.Add(runs[i]->TakePidfd());
   }
   if (!status.ok()) return status;
   return reports;

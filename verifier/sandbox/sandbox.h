@@ -3,8 +3,10 @@
 // A jail for programs that nobody trusts: run one, or two that talk to each other, under limits,
 // and report what happened as bytes and figures. It judges nothing; verifier/code does.
 //
-// Each run is alone: its own process, mount, network, IPC and user namespaces, a read-only tree, a
-// system call allow-list, its own uid and control groups; nothing of it is left when Run returns.
+// Each run is alone: its own process, mount and user namespaces and control groups, its slot's uid
+// and empty network and IPC namespaces, a read-only tree, a system call allow-list. When Run
+// returns no process of it is left and no control group; the kernel may still be taking down its
+// mounts.
 // Where this machine does not permit that, Start refuses with the step that failed, the error
 // number and what to change. It is never silently weaker.
 #ifndef HONE_VERIFIER_SANDBOX_SANDBOX_H_

@@ -15,7 +15,7 @@
 
 namespace hone {
 
-inline constexpr uint32_t kWireVersion = 1;
+inline constexpr uint32_t kWireVersion = 2;
 inline constexpr int kSpawnerSocket = 3;  // where hone-sandbox finds its end
 inline constexpr int kMaxRunDescriptors = 16;
 inline constexpr int kMaxStartBytes = 16 << 10;
@@ -61,7 +61,7 @@ struct RunMessage {
   uint32_t host_uid = 0;  // what uid 1000 of the jail is outside
   uint32_t paired = 0;
   uint32_t control_groups = 0;
-  uint32_t reserved = 0;
+  uint32_t slot = 0;
   int64_t cpu_ms = 0;
   int64_t memory_bytes = 0;
   int64_t file_bytes = 0;
@@ -73,7 +73,7 @@ struct RunReply {
 };
 
 struct RunStatus {
-  JailStep step = JailStep::kNone;  // kNone: the candidate ran and ended
+  JailStep step = JailStep::kNone;  // kNone: the candidate ended, and all of its processes
   int32_t error = 0;
   int32_t wait_status = 0;  // as from waitpid
   int32_t reserved = 0;

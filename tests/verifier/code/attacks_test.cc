@@ -248,7 +248,7 @@ TEST_P(Attacks, IsNotCorrectInAnyForm) {
       BareCode(kAsserts, "f", code), BareCode(AssertList(), "f", code),
       BareCode(AssertList(), "", code), BareCode(Calls(), "", code),
       BareCode(Programs(), "", AsProgram(code))};
-  const auto verdicts = MakeCode({{"cpu_ms", "2000"}, {"wall_ms", "5000"}})->Verify(questions);
+  const auto verdicts = MakeCode({{"cpu_ms", "4000"}})->Verify(questions);
   ASSERT_TRUE(verdicts.ok()) << verdicts.status();
   for (const Verdict& verdict : *verdicts) {
     EXPECT_TRUE(IsVerdict(verdict.outcome)) << testing::PrintToString(verdict);

@@ -40,6 +40,13 @@ TEST(CodeText, StrictTakesTheLastClosedPythonBlockOfTheAnswer) {
             "x = 1");
 }
 
+TEST(CodeText, AnAnswerWithoutAFenceIsTheProgram) {
+  EXPECT_EQ(Strict("<think>a</think><answer>\nx = 1\n</answer>"), "x = 1");
+  EXPECT_EQ(Strict("<think>a</think><answer> x = 1</answer>"), "x = 1");
+  EXPECT_EQ(Strict("<think>a</think><answer>\n    return 1\n</answer>"), "    return 1");
+  EXPECT_EQ(Strict("<think>a</think><answer>\n```python\nx = 1\n</answer>"), "");
+}
+
 TEST(CodeText, LenientTakesABlockThatDefinesTheEntryPointOrTheWholeText) {
   EXPECT_EQ(Lenient("```python\ndef f(): pass\n```\nUse it:\n```python\nprint(f())\n```"),
             "def f(): pass");

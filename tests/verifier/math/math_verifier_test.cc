@@ -287,6 +287,11 @@ TEST(MathLimits, HostileAnswersEndSoonAndAreNoAnswer) {
       EXPECT_TRUE(IsVerdict(verdict.outcome)) << answer.substr(0, 60);
     }
   }
+  for (const char* piece : {"\\(", "\\[", "$", "\\boxed{", "answer is ", "1, ", "(1", "{"}) {
+    const Verdict verdict = JudgeLenient("math", repeat(piece, 7000), "7");
+    EXPECT_TRUE(IsVerdict(verdict.outcome)) << piece;
+    EXPECT_NE(verdict.outcome, Outcome::kCorrect) << piece;
+  }
   EXPECT_LT(absl::Now() - start, absl::Seconds(20));
   EXPECT_EQ(JudgeBare("7", std::string(5000, '7')).outcome, Outcome::kLimitExceeded);
   EXPECT_EQ(JudgeLenient("math", std::string(100000, ' ') + "so 7", "7").outcome,

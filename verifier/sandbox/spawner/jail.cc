@@ -201,7 +201,6 @@ void RunJail(const JailKit& kit, const RunMessage& message, const int* descripto
   close(released);
   signal(SIGCHLD, SIG_DFL);
   setsid();
-  (void)!sethostname("box", 3);
   ProgramFile program;
   if (!ReadProgram(descriptors[kProgram], &program)) Refuse(status_fd, JailStep::kProgramFile);
   const JailStep step = MountOwn(message, program);
@@ -219,6 +218,11 @@ void RunJail(const JailKit& kit, const RunMessage& message, const int* descripto
     if (pid < 0 && errno != EINTR) _exit(1);
   }
   status.wall_us = NowUs() - start_us;
+  // The kernel would kill the rest as well, after it has taken down the mounts, which can take
+  // long on a busy machine. So that the report may be believed at once, it is done here.
+  kill(-1, SIGKILL);
+  while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
+  }
   Report(0, status);
   _exit(0);
 }
