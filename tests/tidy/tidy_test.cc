@@ -286,6 +286,8 @@ TEST(FolderGraph, LibrariesAreIncludedOnlyWhereTheyBelong) {
       {"google/", {"services/", "tests/"}},
       {"CLI/", {"services/cli/"}},
       // resources.cc says which SQLite this is.
+      {"Python.h", {"verifier/sandbox/spawner/"}},
+      {"seccomp.h", {"verifier/sandbox/spawner/"}},
       {"sqlite3.h", {"rollout/store/", "services/trainer/resources.cc", "tests/"}},
       {"zstd.h", {"rollout/store/", "tests/"}},
       {"immintrin.h", {"policy/kernels/cpu/", "tests/bench/"}},
