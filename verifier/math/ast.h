@@ -45,7 +45,7 @@ enum class Kind : uint8_t {
   kRatio,      // a : b [: c ...]
   kTuple,      // open, close: brackets; two children may be an interval
   kSet,        // \{...\}
-  kList,       // a, b and c without brackets
+  kList,       // a, b and c without brackets; op: 'a' with "and", 'o' with "or"
   kUnion,      // children
   kIntersection,
   kDifference,   // a, b

@@ -122,7 +122,32 @@ char OptionLetter(absl::string_view text) {
   return alone && IsCapital(rest[0]) && !OffersAnother(rest.substr(1)) ? rest[0] : 0;
 }
 
+// Letters that choices have in practice; others are more often units and names.
+bool IsChoiceLetter(char c) {
+  return c >= 'A' && c <= 'J' && c != 'I';
+}
+
 }  // namespace
+
+bool NamesSeveralChoices(absl::string_view text) {
+  char named = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (!IsChoiceLetter(c) || c == named) continue;
+    const char before = i > 0 ? text[i - 1] : ' ';
+    const char next = i + 1 < text.size() ? text[i + 1] : ' ';
+    if (absl::ascii_isalnum(static_cast<unsigned char>(before)) || before == '\\' ||
+        absl::ascii_isalnum(static_cast<unsigned char>(next)) || next == '_' || next == '\'') {
+      continue;
+    }
+    const bool article = c == 'A' && next == ' ' && i + 2 < text.size() &&
+                         absl::ascii_islower(static_cast<unsigned char>(text[i + 2]));
+    if (article) continue;
+    if (named != 0) return true;
+    named = c;
+  }
+  return false;
+}
 
 char GoldChoice(absl::string_view gold) {
   if (gold.size() > 200) return 0;
@@ -135,7 +160,8 @@ char GoldChoice(absl::string_view gold) {
   if (text.size() > 3 && IsCapital(text[0]) &&
       (text[1] == ' ' || text.substr(1, 2) == ". " || text.substr(1, 2) == ") ")) {
     const absl::string_view rest = absl::StripLeadingAsciiWhitespace(text.substr(2));
-    const bool word = rest.size() > 1 && IsLetter(rest[0]) && IsLetter(rest[1]);
+    const bool word = rest.size() > 1 && IsLetter(rest[0]) && IsLetter(rest[1]) &&
+                      !OffersAnother(text.substr(1));
     return word ? text[0] : 0;
   }
   return 0;

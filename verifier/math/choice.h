@@ -16,6 +16,9 @@ char GoldChoice(absl::string_view gold);
 // candidate: the answer as extracted; region: the text round it.
 char AnswerChoice(absl::string_view candidate, absl::string_view region, bool lenient);
 
+// Do two different letters from A to J stand alone in an answer that should name one?
+bool NamesSeveralChoices(absl::string_view text);
+
 }  // namespace hone::math
 
 #endif  // HONE_VERIFIER_MATH_CHOICE_H_

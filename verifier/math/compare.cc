@@ -31,9 +31,11 @@ std::string LettersAndDigits(absl::string_view text) {
 // An answer in words as letters and digits; empty for what is no word.
 std::string WordsOf(const Node& node) {
   switch (node.kind) {
+    case Kind::kSymbol:  // a prime tells names apart, an apostrophe no words
+      return LettersAndDigits(node.text)
+          .append(std::count(node.text.begin(), node.text.end(), '\''), '\'');
     case Kind::kText:
     case Kind::kWord:
-    case Kind::kSymbol:
       return LettersAndDigits(node.text);
     case Kind::kE:
       return "e";
@@ -55,10 +57,12 @@ std::string WordsOf(const Node& node) {
   }
 }
 
-// A run of letters that is a name or a code, not a product: in capitals, or long.
+// A run of letters that is a name, a word or a code, not a product: in capitals, long, or with an
+// "o", which names no quantity.
 bool IsProperWord(const Node& node) {
   return node.kind == Kind::kWord &&
-         (node.text.size() > 3 || absl::ascii_isupper(static_cast<unsigned char>(node.text[0])));
+         (node.text.size() > 3 || absl::StrContains(node.text, "o") ||
+          absl::ascii_isupper(static_cast<unsigned char>(node.text[0])));
 }
 
 bool IsList(const Node& node) {
@@ -189,6 +193,21 @@ bool Comparer::Texts(const Node& gold, const Node& answer) {
   return !words.empty() && words == WordsOf(answer);
 }
 
+// 8 (mod 5) is 3 (mod 5); a gold class accepts its number, a gold number no class.
+bool Comparer::Classes(const Node& gold, const Node& answer, int depth) {
+  if (!IsClass(gold)) return false;
+  if (!IsClass(answer)) return Answers(*gold.child[0], answer, depth + 1);
+  if (!Values(*gold.child[1], *answer.child[1])) return false;
+  const auto a = ExactValue(*gold.child[0], &steps_), b = ExactValue(*answer.child[0], &steps_);
+  const auto modulus = ExactValue(*gold.child[1], &steps_);
+  if (!a || !b || !modulus || *modulus == 0) {
+    return Answers(*gold.child[0], *answer.child[0], depth + 1);
+  }
+  Reached(Rung::kExact);
+  const mpq_class turns = (*a - *b) / *modulus;
+  return turns.get_den() == 1;
+}
+
 bool Comparer::Tuples(const Node& gold, const Node& answer, int depth) {
   const Nodes left(gold.child.begin(), gold.child.end());
   const Nodes right(answer.child.begin(), answer.child.end());
@@ -229,6 +248,13 @@ bool Comparer::OneIsAList(const Node& gold, const Node& answer, int depth) {
     return gold.child[0]->kind == Kind::kRelation && SameMembers(gold, answer);
   }
   const bool both = IsList(gold) || gold.kind == Kind::kSet;
+  // "and" joins solutions as "or" does, but not conditions or statements.
+  if (IsList(gold) && IsList(answer) && gold.op != 0 && answer.op != 0 && gold.op != answer.op) {
+    const bool statements = std::all_of(gold.child.begin(), gold.child.end(), [](const Node* n) {
+      return IsInequality(*n) || n->kind == Kind::kSymbol;
+    });
+    if (statements) return false;
+  }
   const bool all = both && (IsList(answer) || answer.kind == Kind::kSet);
   return all && Lists(ItemsOf(gold), ItemsOf(answer), options_.ordered_lists, depth);
 }
@@ -241,6 +267,10 @@ bool Comparer::Answers(const Node& gold, const Node& answer, int depth) {
   if (SameStructure(gold, answer)) {
     Reached(Rung::kStructure);
     return true;
+  }
+  if (IsClass(gold) || IsClass(answer)) {
+    const bool relation = gold.kind == Kind::kRelation || answer.kind == Kind::kRelation;
+    if (!relation && !IsList(gold) && !IsList(answer)) return Classes(gold, answer, depth);
   }
   if (gold.kind == Kind::kText || answer.kind == Kind::kText || IsProperWord(gold) ||
       IsProperWord(answer)) {

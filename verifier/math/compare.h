@@ -27,6 +27,8 @@ struct CompareOptions {
   mpq_class decimal_tolerance = mpq_class(1, 1000);  // relative; 0: decimals are exact
   bool ordered_lists = false;
   bool inequality_for_interval = false;
+  // For what was picked out of running text: x = 1 = 2 is 2, and 2x = 5 is 5.
+  bool loose_chains = false;
 };
 
 // The step of the ladder that decided; the highest one when there were several parts.
@@ -57,6 +59,7 @@ class Comparer {
   bool Tuples(const Node& gold, const Node& answer, int depth);
   bool Matrices(const Node& gold, const Node& answer, int depth);
   bool Texts(const Node& gold, const Node& answer);
+  bool Classes(const Node& gold, const Node& answer, int depth);
   const Node* WithSign(const Node& node, bool upper);
   Nodes ItemsOf(const Node& node);
 
@@ -68,6 +71,7 @@ class Comparer {
   bool Relations(const Node& gold, const Node& answer, int depth);
   bool EqualityAgainst(const Node& gold, const Node& answer, int depth);
   Nodes ValuesOf(const Node& equality);
+  bool ChainHolds(const Node& equality, int depth);
   bool Equations(const Node& gold, const Node& answer);
   bool Inequalities(const Node& gold, const Node& answer);
   int ProportionSign(const Node& a, const Node& b);
@@ -96,6 +100,14 @@ class Comparer {
   Rung rung_ = Rung::kNone;
   bool undecided_ = false;
 };
+
+// Is the decimal or whole number `rounded` what `exact` may be rounded or cut to?
+bool IsRoundingOf(const Node& rounded, const Node& exact, bool whole, Steps* steps);
+
+// 5 (mod 7): children 5 and 7.
+inline bool IsClass(const Node& node) {
+  return node.kind == Kind::kOpaque && node.text == "class";
+}
 
 // A name on the left of an equation that says what is meant: x, f(x), AB, |AB|, (p, q), A:B.
 bool IsLabel(const Node& node);

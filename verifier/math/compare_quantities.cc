@@ -37,11 +37,46 @@ Quantity QuantityOf(const Node& node, Arena* arena) {
   }
 }
 
-const Unit* UnitOf(absl::string_view text) {
-  std::string word = absl::AsciiStrToLower(text);
-  while (!word.empty() && word.back() == '.') word.pop_back();
+// A known unit and its power: "cm^2", "square feet". Units of things counted are none.
+struct PowerOfUnit {
+  const Unit* unit = nullptr;
+  int power = 1;
+};
+PowerOfUnit UnitOf(absl::string_view text) {
+  std::string lower = absl::AsciiStrToLower(text);
+  absl::string_view word = lower;
+  PowerOfUnit found;
+  if (absl::ConsumePrefix(&word, "square ") || absl::ConsumePrefix(&word, "sq ") ||
+      absl::ConsumeSuffix(&word, "^2") || absl::ConsumeSuffix(&word, "^{2}")) {
+    found.power = 2;
+  } else if (absl::ConsumePrefix(&word, "cubic ") || absl::ConsumeSuffix(&word, "^3") ||
+             absl::ConsumeSuffix(&word, "^{3}")) {
+    found.power = 3;
+  }
+  while (absl::ConsumeSuffix(&word, ".")) {
+  }
   const Unit* unit = FindUnit(word);
-  return unit == nullptr || unit->dimension == '?' ? nullptr : unit;
+  if (unit != nullptr && unit->dimension != '?') found.unit = unit;
+  return found;
+}
+
+// Two units that measure different things. Litres and cubic metres, minutes of time and of angle
+// are left open.
+bool Clash(const PowerOfUnit& a, const PowerOfUnit& b) {
+  const char left = a.unit->dimension, right = b.unit->dimension;
+  if (left == right) return a.power != b.power;
+  const auto either = [&](char x, char y) {
+    return (left == x && right == y) || (left == y && right == x);
+  };
+  return !either('l', 'v') && !either('t', 'a');
+}
+
+mpq_class FactorOf(const PowerOfUnit& unit) {
+  mpq_class factor(unit.unit->factor);
+  factor.canonicalize();
+  mpq_class product = factor;
+  for (int i = 1; i < unit.power; ++i) product *= factor;
+  return product;
 }
 
 // 8:34 p.m. as seconds of the day.
@@ -90,7 +125,8 @@ bool Comparer::Ratios(const Node& gold, const Node& answer) {
     Reached(Rung::kExact);
     if (left->seconds == right->seconds) return true;
     if (left->has_half != right->has_half && (left->seconds - right->seconds) % half == 0 &&
-        (left->has_half ? right->seconds : left->seconds) < 13 * 3600) {
+        (left->has_half ? right->seconds : left->seconds) < 13 * 3600 &&
+        (left->has_half ? right->seconds : left->seconds) >= 3600) {
       return true;
     }
     if (left->has_half || right->has_half) return false;
@@ -124,15 +160,14 @@ bool Comparer::Ratios(const Node& gold, const Node& answer) {
 bool Comparer::Quantities(const Node& gold, const Node& answer, int depth) {
   const Quantity g = QuantityOf(gold, &arena_), a = QuantityOf(answer, &arena_);
   if (g.value != &gold || a.value != &answer) {
-    const Unit* left = UnitOf(g.unit);
-    const Unit* right = UnitOf(a.unit);
-    if (left != nullptr && right != nullptr && left->dimension == right->dimension &&
-        absl::string_view(left->factor) != right->factor) {
-      mpq_class factor(left->factor), other(right->factor);
-      factor.canonicalize();
-      other.canonicalize();
-      return Values(*arena_.New(Kind::kMultiply, g.value, arena_.NewNumber(factor)),
-                    *arena_.New(Kind::kMultiply, a.value, arena_.NewNumber(other)));
+    const PowerOfUnit left = UnitOf(g.unit), right = UnitOf(a.unit);
+    if (left.unit != nullptr && right.unit != nullptr) {
+      if (Clash(left, right)) return false;
+      const mpq_class factor = FactorOf(left), other = FactorOf(right);
+      if (left.unit->dimension == right.unit->dimension && factor != other) {
+        return Values(*arena_.New(Kind::kMultiply, g.value, arena_.NewNumber(factor)),
+                      *arena_.New(Kind::kMultiply, a.value, arena_.NewNumber(other)));
+      }
     }
     const auto in_full = [&](const Quantity& q) {
       const Node* value = q.percent ? arena_.New(Kind::kPercent, q.value) : q.value;

@@ -117,10 +117,52 @@ Comparer::Nodes Comparer::ValuesOf(const Node& equality) {
   Complex exact(kBits), rounded(kBits);
   if (Evaluate(*equality.child[about], kBits, {}, &steps_, &exact) &&
       Evaluate(*equality.child.back(), kBits, {}, &steps_, &rounded) &&
-      AgreeTo(exact, rounded, 6)) {
+      AgreeTo(exact, rounded, 6) &&
+      IsRoundingOf(*equality.child.back(), *equality.child[about], true, &steps_)) {
     values.push_back(equality.child.back());
   }
   return values;
+}
+
+bool IsRoundingOf(const Node& rounded, const Node& exact, bool whole, Steps* steps) {
+  const bool minus = rounded.kind == Kind::kNegate;
+  const Node& number = minus ? *rounded.child[0] : rounded;
+  Complex a(kBits), b(kBits);
+  if (!Evaluate(exact, kBits, {}, steps, &a) || !Evaluate(rounded, kBits, {}, steps, &b)) {
+    return false;
+  }
+  if (number.kind != Kind::kNumber) return whole && AgreeTo(a, b, 6);
+  if (!a.real() || !AgreeTo(a, b, 4)) return false;
+  if (number.decimals < 1 && (!whole || mpfr_integer_p(a.re.get()) != 0)) return false;
+  Real gap(kBits);
+  mpfr_sub(gap.get(), a.re.get(), b.re.get(), MPFR_RNDN);
+  for (int i = 0; i < number.decimals && i < 40; ++i) {
+    mpfr_mul_ui(gap.get(), gap.get(), 10, MPFR_RNDN);
+  }
+  return mpfr_cmp_d(gap.get(), 1) < 0 && mpfr_cmp_d(gap.get(), -1) > 0;
+}
+
+// Are the constants of a chain all the same, but for rounding? 1 = 2 = 3 says nothing. Members
+// with symbols in them, and those that are never worked out, do not object.
+bool Comparer::ChainHolds(const Node& equality, int depth) {
+  const Node* last = nullptr;
+  bool about = false;
+  for (size_t i = 0; i < equality.child.size(); ++i) {
+    const Node& member = *equality.child[i];
+    if (i > 0) about = about || equality.text[i - 1] == '~';
+    const bool unknown = Any(member, [](const Node& n) {
+      return n.kind == Kind::kOpaque || n.kind == Kind::kEllipsis || n.kind == Kind::kCall ||
+             n.kind == Kind::kText || n.kind == Kind::kWord || n.kind == Kind::kSymbol;
+    });
+    if (unknown) continue;
+    if (last != nullptr && !Answers(*last, member, depth + 1) &&
+        !IsRoundingOf(member, *last, about, &steps_)) {
+      return false;
+    }
+    last = &member;
+    about = false;
+  }
+  return true;
 }
 
 const Node* Comparer::DifferenceOf(const Node& relation) {
@@ -221,6 +263,9 @@ bool Comparer::Relations(const Node& gold_node, const Node& answer_node, int dep
   const Node& gold = Membership(gold_node);
   const Node& answer = Membership(answer_node);
   if (&gold != &gold_node || &answer != &answer_node) return Answers(gold, answer, depth);
+  const bool congruence = answer.kind == Kind::kRelation && absl::StrContains(answer.text, "q");
+  const bool strict_chain = !options_.loose_chains && !congruence;
+  if (IsEquality(answer) && strict_chain && !ChainHolds(answer, depth)) return false;
   if (IsEquality(gold)) return EqualityAgainst(gold, answer, depth);
   if (IsInequality(gold)) {
     if (IsInequality(answer)) return Inequalities(gold, answer);
@@ -242,8 +287,11 @@ bool Comparer::Relations(const Node& gold_node, const Node& answer_node, int dep
   const Node& left = *answer.child[0];
   const Node& right = *answer.child.back();
   const bool zero = right.kind == Kind::kNumber && *right.value == 0;
-  const bool telling =
-      IsLabel(left) || answer.child.size() > 2 || FreeSymbols(left).empty() || !zero;
+  // One unknown in an expression is still to be solved for; a + b = 5 is not.
+  const bool named = left.kind == Kind::kFunction && IsLabel(*left.child[0]);
+  const bool unsolved = !options_.loose_chains && !named && FreeSymbols(left).size() == 1;
+  const bool telling = IsLabel(left) || answer.child.size() > 2 || FreeSymbols(left).empty() ||
+                       (!zero && !unsolved);
   if (!telling) return false;
   if (IsLabel(right) && FreeSymbols(left).empty() && !IsLabel(gold)) {
     return Answers(gold, left, depth);

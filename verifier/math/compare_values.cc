@@ -188,6 +188,22 @@ bool Comparer::RoundedExpression(const Node& gold, const Node& answer) {
   if ((g < 0) == (a < 0) || std::max(g, a) < 3) return false;
   std::vector<std::string> names = FreeSymbols(gold);
   if (names != FreeSymbols(answer)) return false;
+  // Something must have been rounded: 2.001x is not 2x.
+  const auto rounds = [&](const Node& n) {
+    switch (n.kind) {
+      case Kind::kPi:
+      case Kind::kE:
+        return true;
+      case Kind::kRoot:
+      case Kind::kFunction:
+        return FreeSymbols(n).empty();
+      case Kind::kDivide:
+        return names.empty();
+      default:
+        return false;
+    }
+  };
+  if (!Any(g < 0 ? gold : answer, rounds)) return false;
   const int bits = 3 * std::min(std::max(g, a), int32_t{12});
   for (int index = 0; index < 4; ++index) {
     const Bindings at = PointAt(names, index, kFirstBits);

@@ -160,6 +160,35 @@ absl::string_view Sentence(absl::string_view text) {
   return absl::StripAsciiWhitespace(text);
 }
 
+// "not 42", "not B": what follows an anchor says what the answer is not.
+bool IsDenied(absl::string_view text) {
+  bool denied = false;
+  for (absl::string_view word : {"not ", "Not ", "NOT ", "**not** ", "*not* ", "no es ", "nicht ",
+                                 "pas ", "\xE4\xB8\x8D\xE6\x98\xAF", "n\xC3\xA3o "}) {
+    denied = denied || absl::ConsumePrefix(&text, word);
+  }
+  text = SkipLead(text);
+  if (!denied || text.empty()) return false;
+  const bool alone =
+      text.size() == 1 || !absl::ascii_isalnum(static_cast<unsigned char>(text[1]));
+  const bool letter = alone && absl::ascii_isupper(static_cast<unsigned char>(text[0]));
+  return letter || absl::ascii_isdigit(static_cast<unsigned char>(text[0])) ||
+         absl::StrContains("$\\-(", text.substr(0, 1));
+}
+
+// "42 is wrong": the last number of the text is taken back by the words behind it.
+bool IsTakenBack(absl::string_view region) {
+  const size_t digit = region.find_last_of("0123456789");
+  if (digit == absl::string_view::npos) return false;
+  absl::string_view rest = region.substr(digit + 1);
+  while (!rest.empty() && absl::StrContains(" $*})]%\\", rest.substr(0, 1))) rest.remove_prefix(1);
+  for (absl::string_view words : {"is wrong", "is incorrect", "is not correct", "is not right",
+                                  "is not the answer", "is false"}) {
+    if (absl::StartsWithIgnoreCase(rest, words)) return true;
+  }
+  return false;
+}
+
 absl::string_view LastAnchored(absl::string_view region) {
   const std::string lower = absl::AsciiStrToLower(region);
   const absl::string_view haystack = lower;
@@ -245,17 +274,23 @@ MathText FindMathAnswer(absl::string_view completion, ExtractMode mode, bool pre
   if (found.source == AnswerSource::kAnswerTag) {
     const std::string boxed = found.text.data() == nullptr ? "" : LastBoxes(found.text, true);
     out.candidates.push_back(boxed.empty() ? std::string(found.text) : boxed);
-    if (!strict) AppendLastMath(found.text, &out.candidates);
+    const bool plain = !ChangesNumber(found.text, false);
+    if (!strict && plain) AppendLastMath(found.text, &out.candidates);
     return out;
   }
   const std::string boxed = LastBoxes(found.region, /*all=*/strict);
   if (!boxed.empty()) {
     out.source = AnswerSource::kBoxed;
     out.candidates.push_back(boxed);
-    if (!strict) AppendLastMath(boxed, &out.candidates);
+    if (!strict && !ChangesNumber(boxed, false)) AppendLastMath(boxed, &out.candidates);
     return out;
   }
   const absl::string_view anchored = LastAnchored(found.region);
+  if (IsDenied(anchored) || IsTakenBack(anchored.empty() ? found.region : anchored)) {
+    out.source = AnswerSource::kNone;
+    out.why = "the text says what the answer is not";
+    return out;
+  }
   if (!anchored.empty()) {
     out.source = AnswerSource::kAnchor;
     out.candidates.push_back(WithoutMarkup(anchored));

@@ -63,13 +63,21 @@ class MathVerifier : public PureVerifier {
   const math::CompareOptions options_;
 };
 
-// A single-letter gold means multiple choice. True when the letter is named; otherwise the letter
-// may still be a symbol, and the comparison as mathematics decides.
+// A single-letter gold means multiple choice. True when that decides: the letter is named, or an
+// answer that stands by itself names several. Otherwise the letter may still be a symbol, and the
+// comparison as mathematics decides.
 bool MathVerifier::JudgeChoice(const Question& question, const math::MathText& found,
                                Verdict* verdict) const {
   const char gold = math::GoldChoice(question.answer);
   if (gold == 0) return false;
   const bool lenient = question.lenient && !question.bare;
+  const bool alone = !lenient || found.source == AnswerSource::kAnswerTag ||
+                     found.source == AnswerSource::kBoxed;
+  if (alone && math::NamesSeveralChoices(found.candidates[0])) {
+    SetEvidence("choice", "several", verdict);
+    Conclude(Outcome::kWrong, "it names more than one choice", verdict);
+    return true;
+  }
   const char named = math::AnswerChoice(found.candidates[0], found.region, lenient);
   SetEvidence("choice", named == 0 ? "none" : std::string(1, named), verdict);
   if (named != gold) return false;
@@ -125,7 +133,10 @@ void MathVerifier::Judge(const Question& question, Verdict* verdict) const {
   }
   SetExtracted(found.candidates[0], verdict);
   if (JudgeChoice(question, found, verdict)) return;
-  const math::JudgeResult result = JudgeTexts(gold.candidates, found.candidates, options_);
+  math::CompareOptions options = options_;
+  options.loose_chains =
+      found.source == AnswerSource::kAnchor || found.source == AnswerSource::kRegion;
+  const math::JudgeResult result = JudgeTexts(gold.candidates, found.candidates, options);
   SetExtracted(found.candidates[result.candidate], verdict);
   Report(result, verdict);
 }

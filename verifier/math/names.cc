@@ -2,9 +2,12 @@
 #include "verifier/math/names.h"
 
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
 
 namespace hone::math {
@@ -194,6 +197,51 @@ const Unit* FindUnit(absl::string_view word) {
   static const UnitTable* const table = new UnitTable(MakeUnits());
   const auto found = table->find(word);
   return found == table->end() ? nullptr : &found->second;
+}
+
+bool ChangesNumber(absl::string_view words, bool digits_too) {
+  static const auto* const kWords = new absl::flat_hash_set<absl::string_view>{
+      "or",       "not",      "no",          "nor",      "isn't",    "maybe",    "perhaps",
+      "possibly", "unless",   "alternatively", "either", "else",     "instead",  "wrong",
+      "incorrect", "false",   "except",      "plus",     "minus",    "negative", "than",
+      "most",     "least",    "below",    "above",
+      "under",    "over",     "hundred",     "thousand", "million",  "billion",  "trillion",
+      "zero",     "one",      "two",         "three",    "four",     "five",     "six",
+      "seven",    "eight",    "nine",        "ten",      "eleven",   "twelve",   "factorial",
+      "twice",    "half",     "double",      "doubled",  "halved",   "and",      "but"};
+  std::string word;
+  bool first = true;
+  char before = ' ';  // the word: a command's backslash, a unit's power
+  for (size_t i = 0; i <= words.size(); ++i) {
+    const unsigned char c = i < words.size() ? words[i] : ' ';
+    if (absl::ascii_isalnum(c) || c == '\'') {
+      word.push_back(static_cast<char>(absl::ascii_tolower(c)));
+      continue;
+    }
+    if (word.empty()) {
+      if (c != '{' && c != '-') before = c;
+      continue;
+    }
+    const bool command = before == '\\', exponent = before == '^';
+    before = c;
+    if (command || exponent) {
+      word.clear();
+      continue;
+    }
+    if (kWords->contains(word)) return true;
+    if ((first || !digits_too) && (word == "squared" || word == "cubed")) return true;
+    if (!digits_too && word == "times") return true;
+    // A digit, but for the power of a unit: "cm2".
+    const absl::string_view name = absl::string_view(word).substr(0, word.size() - 1);
+    const bool power = (word.back() == '2' || word.back() == '3') && FindUnit(name) != nullptr;
+    const bool digits_count = digits_too && !power;
+    for (char letter : word) {
+      if (digits_count && absl::ascii_isdigit(static_cast<unsigned char>(letter))) return true;
+    }
+    word.clear();
+    first = false;
+  }
+  return false;
 }
 
 }  // namespace hone::math

@@ -43,6 +43,11 @@ struct Unit {
 // Lower case, full stops taken off. nullptr for a word that is no unit.
 const Unit* FindUnit(absl::string_view word);
 
+// Do words beside a number take it back, change it or offer another: "or six", "not", "squared"?
+// Names of commands and powers are no words. digits_too: does "(6)" as well? True for the words
+// behind a number, false for the text of a whole answer.
+bool ChangesNumber(absl::string_view words, bool digits_too);
+
 }  // namespace hone::math
 
 #endif  // HONE_VERIFIER_MATH_NAMES_H_

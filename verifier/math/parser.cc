@@ -72,6 +72,7 @@ const Node* Parser::List(bool top) {
   const auto row = [&]() -> const Node* {
     if (list->child.size() == 1) return list->child[0];
     list->kind = Kind::kTuple;
+    list->op = 0;
     list->open = '(';
     list->close = ')';
     return list;
@@ -79,12 +80,16 @@ const Node* Parser::List(bool top) {
   while (true) {
     const Node* item = Relation();
     if (item == nullptr) return nullptr;
-    if (top && TakeCommand("implies")) {  // what follows from it is the answer
+    if (top && Now().IsCommand("implies")) {  // what follows from it is the answer
+      if (item->kind != Kind::kRelation && item->kind != Kind::kText) return FailHere("a relation");
+      Advance();
       list = arena_.New(Kind::kList);
       continue;
     }
     list->child.push_back(item);
     bool separated = false, semicolon = false, comma = false;
+    const char joint = Now().IsCommand("and") ? 'a' : Now().IsCommand("or") ? 'o' : 0;
+    if (joint != 0) list->op = joint;
     while (Now().Is(',') || Now().Is(';') || Now().IsCommand("and") || Now().IsCommand("or") ||
            (top && Now().IsCommand("\\"))) {
       semicolon = semicolon || Now().Is(';');
@@ -133,12 +138,22 @@ const Node* Parser::Relation() {
     relation->text.push_back(op);
     relation->child.push_back(next);
   }
-  if (TakeCommand("pmod")) {  // the modulus says where it holds, not what it is
-    if (Argument() == nullptr) return nullptr;
+  const Node* modulus = nullptr;
+  if (TakeCommand("pmod")) {
+    modulus = Argument();
+    if (modulus == nullptr) return nullptr;
   } else if (Now().Is('(') && Next().IsCommand("mod")) {
     Advance();
     Advance();
-    if (Sum() == nullptr || !Take(')')) return FailHere("a closing bracket");
+    modulus = Sum();
+    if (modulus == nullptr || !Take(')')) return FailHere("a closing bracket");
+  }
+  if (modulus != nullptr) {  // what it belongs to is a class, not a number
+    Node* residues = arena_.NewText(Kind::kOpaque, "class");
+    residues->child.push_back(relation != nullptr ? relation->child.back() : first);
+    residues->child.push_back(modulus);
+    if (relation == nullptr) return residues;
+    relation->child.back() = residues;
   }
   return relation != nullptr ? relation : first;
 }

@@ -189,12 +189,13 @@ const Node* Parser::TrailingWords(const Node* value, bool* stop) {
 // Words, powers and slashes behind a value: " square feet", "cm^2", "m/s", "miles per hour".
 const Node* Parser::UnitPhrase(const Node* value) {
   if (Now().type == Token::kLetters || Now().type == Token::kText) {
-    static constexpr absl::string_view kScales[] = {"thousand", "million", "billion", "trillion"};
+    static constexpr absl::string_view kScales[] = {"hundred", "thousand", "million", "billion",
+                                                   "trillion"};
     const std::string word = LowerWord(Now().text);
-    for (size_t i = 0; i < 4; ++i) {
+    for (size_t i = 0; i < 5; ++i) {
       if (word != kScales[i]) continue;
       mpz_class scale;
-      mpz_ui_pow_ui(scale.get_mpz_t(), 1000, i + 1);
+      mpz_ui_pow_ui(scale.get_mpz_t(), 10, i == 0 ? 2 : 3 * i);
       value = arena_.New(Kind::kMultiply, value, arena_.NewNumber(mpq_class(scale)));
       Advance();
       if (Now().type != Token::kLetters && Now().type != Token::kText) return value;
@@ -221,6 +222,11 @@ const Node* Parser::UnitPhrase(const Node* value) {
     } else {
       break;
     }
+  }
+  if (ChangesNumber(unit->text, true)) return Fail("words beside a number change it");
+  const size_t times = unit->text.find("times ");  // "5 times x"
+  if (times != std::string::npos && times + 7 == unit->text.size()) {
+    return Fail("words beside a number change it");
   }
   return unit;
 }
