@@ -17,13 +17,13 @@
 namespace hone {
 
 struct RolloutAgentOptions {
-  std::string trainer;   // address
-  std::string policy;    // address; empty: as the trainer says, which is its own by default
-  std::string verifier;  // address of a service that has all verifiers, custom ones by the
-                         // trainer's name for them; empty: made here
+  std::string trainer;      // address
+  std::string policy;       // address; empty: as the trainer says, which is its own by default
+  std::string verifier;     // address of a service that has all verifiers, custom ones by the
+                            // trainer's name for them; empty: made here
   bool run_custom = false;  // may the trainer name programs (python:, exec:) to be run here?
-  int32_t workers = 1;   // registrations, 1 to 256
-  int32_t threads = 1;   // completions that one worker verifies at once, 1 to 256
+  int32_t workers = 1;      // registrations, 1 to 256
+  int32_t threads = 1;      // completions that one worker verifies at once, 1 to 256
   absl::Duration patience = absl::Seconds(60);  // without a word from the trainer
   std::string description;                      // host and pid, for the operator
   // One line about what happened; called from any thread, one at a time. May be empty.

@@ -22,6 +22,7 @@ class Tests:
         defined = [n.name for t in self.trees for n in t.body if isinstance(n, ast.FunctionDef)]
         if entry and "check" in defined and not calls_of("check", self.trees):
             self.trees.append(ast.parse("check(%s)" % entry))
+        self.has_asserts = any(isinstance(n, ast.Assert) for t in self.trees for n in ast.walk(t))
         self.asserts = 0
         self.free = self.free_names()
         self.codes = []
@@ -77,7 +78,8 @@ def calls_of(name, trees):
 
 
 class Score:
-    def __init__(self, stop_at_first_failure):
+    def __init__(self, stop_at_first_failure, wall):
+        self.wall = wall
         self.stop = stop_at_first_failure
         self.passed = 0
         self.failed = 0
@@ -93,6 +95,8 @@ class Score:
         return False
 
     def ok(self, line):
+        if self.wall.called_back:  # how often is the candidate's choice
+            return
         self.passed += 1
         self.keep(["pass", line])
 

@@ -164,7 +164,8 @@ void ConcludeReport(const TesterReport& report, const SandboxReport& candidate, 
       candidate.ending == SandboxEnding::kViolation || IsLimit(candidate.ending) ||
       (candidate.ending == SandboxEnding::kSignalled && !report.Text("gone").empty());
   if (!is_stopped) tally.failure = FailureBeside(report, job);
-  if (tally.failure.kind == TestKind::kPass && !own.empty()) {
+  // An assert that failed before counts: a candidate must not be able to erase it.
+  if (tally.failure.kind == TestKind::kPass && report.Count("failed") == 0 && !own.empty()) {
     return ConcludeWithoutVerdict(Outcome::kSkipped,
                                   absl::StrCat("the tests fail by themselves: ", own), verdict);
   }

@@ -106,7 +106,7 @@ class Server:
                            "set": setattr, "getitem": lambda o, k: o[k],
                            "setitem": lambda o, k, v: o.__setitem__(k, v),
                            "delitem": lambda o, k: o.__delitem__(k), "len": len,
-                           "iter": lambda o: list(o), "str": str, "int": int, "float": float}
+                           "iter": lambda o: list(o), "str": str}
 
     def serve(self):
         """Answers questions until something else comes: the reply to a callback, or the end."""

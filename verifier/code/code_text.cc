@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "verifier/answer/extract.h"
@@ -14,6 +13,8 @@
 
 namespace hone {
 namespace {
+
+constexpr size_t kCodeIndent = 4;  // a fence that stands so much deeper is text of the block
 
 struct Block {
   std::string code;
@@ -55,7 +56,8 @@ std::vector<Block> FencedBlocks(absl::string_view text) {
       open_length = length;
       open_indent = indent;
       open_mark = inside[0];
-    } else if (length >= open_length && inside.size() == length && inside[0] == open_mark) {
+    } else if (length >= open_length && inside.size() == length && inside[0] == open_mark &&
+               indent < open_indent + kCodeIndent) {
       blocks.back().is_closed = true;
       open_length = 0;
     } else {
@@ -66,8 +68,17 @@ std::vector<Block> FencedBlocks(absl::string_view text) {
 }
 
 bool Defines(absl::string_view code, absl::string_view entry_point) {
-  return !entry_point.empty() && (absl::StrContains(code, absl::StrCat("def ", entry_point)) ||
-                                  absl::StrContains(code, absl::StrCat("class ", entry_point)));
+  if (entry_point.empty()) return false;
+  for (const char* keyword : {"def ", "class "}) {
+    const std::string wanted = absl::StrCat(keyword, entry_point);
+    for (size_t at = code.find(wanted); at != code.npos; at = code.find(wanted, at + 1)) {
+      const absl::string_view rest = code.substr(at + wanted.size());
+      const unsigned char next = rest.empty() ? ' ' : static_cast<unsigned char>(rest[0]);
+      const bool goes_on = next == '_' || next >= 0x80 || absl::ascii_isalnum(next);
+      if (!goes_on) return true;
+    }
+  }
+  return false;
 }
 
 const Block* ChooseBlock(const std::vector<Block>& blocks, bool lenient,

@@ -160,8 +160,8 @@ char GoldChoice(absl::string_view gold) {
   if (text.size() > 3 && IsCapital(text[0]) &&
       (text[1] == ' ' || text.substr(1, 2) == ". " || text.substr(1, 2) == ") ")) {
     const absl::string_view rest = absl::StripLeadingAsciiWhitespace(text.substr(2));
-    const bool word = rest.size() > 1 && IsLetter(rest[0]) && IsLetter(rest[1]) &&
-                      !OffersAnother(text.substr(1));
+    const bool word =
+        rest.size() > 1 && IsLetter(rest[0]) && IsLetter(rest[1]) && !OffersAnother(text.substr(1));
     return word ? text[0] : 0;
   }
   return 0;

@@ -32,8 +32,8 @@ std::string LettersAndDigits(absl::string_view text) {
 std::string WordsOf(const Node& node) {
   switch (node.kind) {
     case Kind::kSymbol:  // a prime tells names apart, an apostrophe no words
-      return LettersAndDigits(node.text)
-          .append(std::count(node.text.begin(), node.text.end(), '\''), '\'');
+      return LettersAndDigits(node.text).append(
+          std::count(node.text.begin(), node.text.end(), '\''), '\'');
     case Kind::kText:
     case Kind::kWord:
       return LettersAndDigits(node.text);

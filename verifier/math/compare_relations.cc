@@ -290,8 +290,8 @@ bool Comparer::Relations(const Node& gold_node, const Node& answer_node, int dep
   // One unknown in an expression is still to be solved for; a + b = 5 is not.
   const bool named = left.kind == Kind::kFunction && IsLabel(*left.child[0]);
   const bool unsolved = !options_.loose_chains && !named && FreeSymbols(left).size() == 1;
-  const bool telling = IsLabel(left) || answer.child.size() > 2 || FreeSymbols(left).empty() ||
-                       (!zero && !unsolved);
+  const bool telling =
+      IsLabel(left) || answer.child.size() > 2 || FreeSymbols(left).empty() || (!zero && !unsolved);
   if (!telling) return false;
   if (IsLabel(right) && FreeSymbols(left).empty() && !IsLabel(gold)) {
     return Answers(gold, left, depth);

@@ -169,8 +169,7 @@ bool IsDenied(absl::string_view text) {
   }
   text = SkipLead(text);
   if (!denied || text.empty()) return false;
-  const bool alone =
-      text.size() == 1 || !absl::ascii_isalnum(static_cast<unsigned char>(text[1]));
+  const bool alone = text.size() == 1 || !absl::ascii_isalnum(static_cast<unsigned char>(text[1]));
   const bool letter = alone && absl::ascii_isupper(static_cast<unsigned char>(text[0]));
   return letter || absl::ascii_isdigit(static_cast<unsigned char>(text[0])) ||
          absl::StrContains("$\\-(", text.substr(0, 1));

@@ -71,8 +71,8 @@ bool MathVerifier::JudgeChoice(const Question& question, const math::MathText& f
   const char gold = math::GoldChoice(question.answer);
   if (gold == 0) return false;
   const bool lenient = question.lenient && !question.bare;
-  const bool alone = !lenient || found.source == AnswerSource::kAnswerTag ||
-                     found.source == AnswerSource::kBoxed;
+  const bool alone =
+      !lenient || found.source == AnswerSource::kAnswerTag || found.source == AnswerSource::kBoxed;
   if (alone && math::NamesSeveralChoices(found.candidates[0])) {
     SetEvidence("choice", "several", verdict);
     Conclude(Outcome::kWrong, "it names more than one choice", verdict);

@@ -201,14 +201,15 @@ const Unit* FindUnit(absl::string_view word) {
 
 bool ChangesNumber(absl::string_view words, bool digits_too) {
   static const auto* const kWords = new absl::flat_hash_set<absl::string_view>{
-      "or",       "not",      "no",          "nor",      "isn't",    "maybe",    "perhaps",
-      "possibly", "unless",   "alternatively", "either", "else",     "instead",  "wrong",
-      "incorrect", "false",   "except",      "plus",     "minus",    "negative", "than",
-      "most",     "least",    "below",    "above",
-      "under",    "over",     "hundred",     "thousand", "million",  "billion",  "trillion",
-      "zero",     "one",      "two",         "three",    "four",     "five",     "six",
-      "seven",    "eight",    "nine",        "ten",      "eleven",   "twelve",   "factorial",
-      "twice",    "half",     "double",      "doubled",  "halved",   "and",      "but"};
+      "or",      "not",      "no",        "nor",           "isn't",    "maybe",
+      "perhaps", "possibly", "unless",    "alternatively", "either",   "else",
+      "instead", "wrong",    "incorrect", "false",         "except",   "plus",
+      "minus",   "negative", "than",      "most",          "least",    "below",
+      "above",   "under",    "over",      "hundred",       "thousand", "million",
+      "billion", "trillion", "zero",      "one",           "two",      "three",
+      "four",    "five",     "six",       "seven",         "eight",    "nine",
+      "ten",     "eleven",   "twelve",    "factorial",     "twice",    "half",
+      "double",  "doubled",  "halved",    "and",           "but"};
   std::string word;
   bool first = true;
   char before = ' ';  // the word: a command's backslash, a unit's power

@@ -190,7 +190,7 @@ const Node* Parser::TrailingWords(const Node* value, bool* stop) {
 const Node* Parser::UnitPhrase(const Node* value) {
   if (Now().type == Token::kLetters || Now().type == Token::kText) {
     static constexpr absl::string_view kScales[] = {"hundred", "thousand", "million", "billion",
-                                                   "trillion"};
+                                                    "trillion"};
     const std::string word = LowerWord(Now().text);
     for (size_t i = 0; i < 5; ++i) {
       if (word != kScales[i]) continue;

@@ -3,6 +3,7 @@
 // Programs that want to be judged correct without being right. None is, in any form of tests.
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -315,6 +316,33 @@ TEST_F(SandboxedAttack, WeakTestsAreNotPassedByAnObject) {
   }
 }
 
+// What an object answers must not depend on how often it is asked, nor on what it is told.
+TEST_F(SandboxedAttack, TestsThatLetAnObjectAnswerAreNotPassed) {
+  const std::string counts =
+      "n = [0]\ndef up(*a):\n  n[0] += 1\n  return n[0]\n"
+      "class A:\n  __len__ = __int__ = __index__ = up\n"
+      "  def __float__(self): return float(up())\n"
+      "  def symmetric_difference(self, x): return set()\n"
+      "  def count(self, x): return 3\n  def replace(self, x, y): return y\n"
+      "def f(x): return A()\n";
+  for (const char* test :
+       {"a = f(1)\nassert len(a) == 1 and len(a) == 2", "assert int(f(1)) == 1",
+        "assert float(f(1)) == 1.0", "assert [0, 5][f(1)] == 5", "assert range(f(1)) == range(1)",
+        "assert f(1).symmetric_difference({1}) == set()", "assert f(1).count(7) == 3",
+        "assert f(1).replace('a', 'b') == 'b'", "assert abs(f(1)) == 1"}) {
+    const Verdict verdict = JudgeCode(BareCode(Json::array({test}), "f", counts));
+    EXPECT_EQ(verdict.outcome, Outcome::kWrong) << test << testing::PrintToString(verdict);
+  }
+  for (const char* test : {"for a, b in zip(map(f, [1, 2]), [5, 6]): assert a == b\nassert f is f",
+                           "out = []\nfor x in map(f, [1]): out.append(x)\nassert out == []"}) {
+    const Verdict verdict = JudgeCode(BareCode(test, "f", "def f(x): raise StopIteration\n"));
+    EXPECT_EQ(verdict.outcome, Outcome::kWrong) << test << testing::PrintToString(verdict);
+  }
+  const Verdict called = JudgeCode(
+      BareCode("def h(x):\n  assert x > 0\n  return x\nf(h)", "f", "def f(h): return h(1)\n"));
+  EXPECT_EQ(called.outcome, Outcome::kWrong) << testing::PrintToString(called);
+}
+
 // A candidate that leaves in the middle, where the tests swallow every exception.
 TEST_F(SandboxedAttack, LeavingIsNotHiddenByTestsThatCatchEverything) {
   const char* tests =
@@ -366,6 +394,21 @@ TEST_F(SandboxedAttack, ACandidateCannotBringAboutASkip) {
     const Verdict verdict = JudgeCode(BareCode(tests, "f", code), {{"cpu_ms", "1000"}});
     EXPECT_TRUE(IsVerdict(verdict.outcome)) << code << "\n" << testing::PrintToString(verdict);
     EXPECT_NE(verdict.outcome, Outcome::kCorrect) << code << testing::PrintToString(verdict);
+  }
+}
+
+TEST_F(SandboxedAttack, ATestThatCannotGoOnWithAnAnswerIsNotSkipped) {
+  const std::string object = "class A: pass\ndef f(x): return A()\n";
+  const std::string deep = "def f(x):\n  for i in range(199): x = [x]\n  return x\n";
+  for (const auto& [test, code] : std::vector<std::pair<std::string, std::string>>{
+           {"assert f([3, 1, 2])[:2] == [1, 2]", object},
+           {"assert f(1) == 5\nassert f(2)[:2] == [1]",
+            "def f(x): return A() if x > 1 else 4\nclass A: pass\n"},
+           {"x = f(1)\ny = x + 1\nassert y == 3", object},
+           {"assert f([f('a')]) == 'a'", deep},
+           {"assert f(f('a')) == 'a'", "def f(x): return iter(range(10**6))\n"}}) {
+    const Verdict verdict = JudgeCode(BareCode(test, "f", code));
+    EXPECT_EQ(verdict.outcome, Outcome::kWrong) << test << testing::PrintToString(verdict);
   }
 }
 

@@ -68,6 +68,16 @@ TEST(CodeText, ABlockInAListLosesTheListsIndent) {
   EXPECT_EQ(Lenient("1. so:\n   ```python\n   if x:\n       y = 1\n   ```\n"), "if x:\n    y = 1");
 }
 
+TEST(CodeText, ALongerNameIsNotTheEntryPoint) {
+  EXPECT_EQ(Lenient("```python\ndef f(): pass\n```\n```python\ndef f_test(): f()\n```"),
+            "def f(): pass");
+}
+
+TEST(CodeText, AFenceInsideADocstringIsText) {
+  const std::string code = "def f():\n    '''\n    ```\n    f()\n    ```\n    '''";
+  EXPECT_EQ(Strict("```python\n" + code + "\n```"), code);
+}
+
 TEST(CodeText, LongerFencesHoldShorterOnes) {
   EXPECT_EQ(Strict("````python\ns = '''\n```\n'''\n````"), "s = '''\n```\n'''");
 }

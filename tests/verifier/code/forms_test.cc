@@ -307,12 +307,20 @@ TEST_F(AssertTests, ThatCannotBeReadOrFailByThemselvesAreSkipped) {
                 BareCode("import nothing_there\nassert f(1) == 1", "f", code));
   ExpectOutcome(Outcome::kSkipped, "fail by themselves",
                 BareCode("x = 1 / 0\nassert f(1) == 1", "f", code));
-  ExpectOutcome(Outcome::kSkipped, "never call the candidate", BareCode("x = 1", "f", code));
+  ExpectOutcome(Outcome::kSkipped, "never call the candidate",
+                BareCode("assert 1 == 1", "f", code));
+  ExpectOutcome(Outcome::kSkipped, "no assert in them", BareCode("f(1)", "f", code));
   ExpectOutcome(Outcome::kSkipped, "", BareCode("   ", "f", code));
   ExpectOutcome(Outcome::kSkipped, "", BareCode({{"inputs", {"1"}}}, "f", code));
   ExpectOutcome(Outcome::kSkipped, "",
                 BareCode({{"inputs", {"1"}}, {"outputs", Json::array()}}, "", code));
   ExpectOutcome(Outcome::kSkipped, "", BareCode(5, "f", code));
+}
+
+TEST_F(AssertTests, WithoutAnEntryPointANameOfAModuleIsTheCandidates) {
+  const Json tests = {"assert add(2, 3) == 5"};
+  ExpectOutcome(Outcome::kCorrect, "", BareCode(tests, "", "def add(a, b): return a + b"));
+  ExpectOutcome(Outcome::kWrong, "", BareCode(tests, "", "def add(a, b): return a - b"));
 }
 
 TEST_F(AssertTests, ALimitOfTheCandidateIsItsOwn) {
