@@ -255,7 +255,9 @@ TEST_P(Attacks, IsNotCorrectInAnyForm) {
     EXPECT_TRUE(IsVerdict(verdict.outcome)) << testing::PrintToString(verdict);
     EXPECT_NE(verdict.outcome, Outcome::kCorrect) << testing::PrintToString(verdict);
     EXPECT_FALSE(verdict.detail.empty());
-    if (absl::StartsWith(GetParam().name, "Hunts")) {
+    // Who reads the driver's own pipe through /proc may take a record from it: then it is that.
+    const bool caught = verdict.outcome == Outcome::kViolation;
+    if (absl::StartsWith(GetParam().name, "Hunts") && !caught) {
       // It ran to its end and found nothing; a program's own output is in quotes and lines.
       ASSERT_EQ(verdict.evidence.count("got"), 1u) << testing::PrintToString(verdict);
       EXPECT_TRUE(absl::StrContains(verdict.evidence.at("got"), "None"))
