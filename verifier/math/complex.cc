@@ -277,7 +277,10 @@ bool Over(const Complex& a, const Complex& b, Complex* out) {
   }
   Complex conjugate = b;
   mpfr_neg(conjugate.im.get(), conjugate.im.get(), MPFR_RNDN);
-  return Over(Times(a, conjugate), Times(b, conjugate), out);
+  // Its imaginary part is 0 unless a part of b is no number, or too large to be squared.
+  const Complex norm = Times(b, conjugate);
+  if (!norm.real() || mpfr_number_p(norm.re.get()) == 0) return false;
+  return Over(Times(a, conjugate), norm, out);
 }
 
 bool SquareRoot(const Complex& x, Complex* out) {
