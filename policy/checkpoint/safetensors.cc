@@ -10,27 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
+#include "policy/checkpoint/half.h"
 
 namespace hone {
 namespace {
 
 constexpr int64_t kChunkElements = int64_t{1} << 18;
-
-float FromBFloat16(uint16_t bits) {
-  return std::bit_cast<float>(uint32_t{bits} << 16);
-}
-
-float FromFloat16(uint16_t bits) {
-  const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
-  const uint32_t exponent = bits >> 10 & 0x1f;
-  const uint32_t mantissa = bits & 0x3ff;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
-  if (exponent != 0) {
-    return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-  }
-  const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;  // subnormal, exact
-  return sign != 0 ? -magnitude : magnitude;
-}
 
 const char* NameOf(DType dtype) {
   return dtype == DType::kBFloat16 ? "BF16" : "F32";
