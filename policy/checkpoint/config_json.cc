@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "policy/checkpoint/json_text.h"
 #include "policy/tokenizer/json_limits.h"
 
 namespace hone {
@@ -244,6 +245,7 @@ absl::StatusOr<ConfigFile> ParseConfigJson(absl::string_view text) {
   ConfigFile file;
   ModelConfig& config = file.config;
   config = DefaultsOf(*model_type);
+  config.source.text = std::string(text);
   Fields fields(*root, "config.json");
   RefuseWhatCannotBeHonoured(&fields);
   ReadShape(&config, &fields);
@@ -269,8 +271,9 @@ absl::StatusOr<ConfigFile> ParseConfigJson(absl::string_view text) {
   return file;
 }
 
-std::string ConfigJson(const ModelConfig& config, DType dtype) {
-  assert(config.Validate().ok());
+namespace {
+
+nlohmann::ordered_json FreshConfig(const ModelConfig& config, const char* dtype) {
   const bool v3 = config.model_type == "deepseek_v3";
   const auto or_null = [](int32_t value, int32_t none) {
     return value == none ? nlohmann::ordered_json() : nlohmann::ordered_json(value);
@@ -324,12 +327,29 @@ std::string ConfigJson(const ModelConfig& config, DType dtype) {
       {"initializer_range", config.initializer_range},
       {"bos_token_id", or_null(config.bos_token_id, -1)},
       {"eos_token_id", or_null(config.eos_token_id, -1)},
-      {"torch_dtype", dtype == DType::kBFloat16 ? "bfloat16" : "float32"},
+      {"torch_dtype", dtype},
   };
   if (config.latent_norm_eps != ModelConfig().latent_norm_eps) {
     out["latent_norm_eps"] = config.latent_norm_eps;
   }
-  return out.dump(2) + "\n";
+  return out;
+}
+
+}  // namespace
+
+std::string ConfigJson(const ModelConfig& config, DType dtype) {
+  assert(config.Validate().ok());
+  const char* type = dtype == DType::kBFloat16 ? "bfloat16" : "float32";
+  const nlohmann::ordered_json fresh = FreshConfig(config, type);
+  const std::string& source = config.source.text;
+  if (source.empty()) return fresh.dump(2) + "\n";
+  // What is saved is never quantised; the name of the dtype's key is the file's.
+  const bool newer = source.find("\"dtype\"") != source.npos;
+  const nlohmann::ordered_json set = {{newer ? "dtype" : "torch_dtype", type}};
+  const std::string kept = EditJsonObject(source, set, {"quantization_config"});
+  const absl::StatusOr<ConfigFile> read = ParseConfigJson(kept);
+  if (read.ok() && read->config == config) return kept;
+  return EditJsonObject(source, fresh, {"quantization_config", "rope_parameters", "dtype"});
 }
 
 }  // namespace hone

@@ -2,7 +2,7 @@
 //
 // config.json of published DeepSeek-family models, to and from ModelConfig. Both the older names
 // (rope_theta, rope_scaling, torch_dtype) and those of transformers 5 (rope_parameters, dtype) are
-// read; the older ones are written. Keys that do not change what the model computes are skipped.
+// read; a new file gets the older ones. Keys that do not change what the model computes are kept.
 #ifndef HONE_POLICY_CHECKPOINT_CONFIG_JSON_H_
 #define HONE_POLICY_CHECKPOINT_CONFIG_JSON_H_
 
@@ -25,7 +25,9 @@ struct ConfigFile {
 // by name. UNIMPLEMENTED: a setting that Hone cannot honour, by name. The result is valid.
 absl::StatusOr<ConfigFile> ParseConfigJson(absl::string_view text);
 
-// REQUIRES: config is valid.
+// REQUIRES: config is valid. With config.source (a parsed file's text) every key that Hone does not
+// know, and every one whose value is still the same, keeps its bytes; without, the older names.
+// Weights are saved plain, so a quantization_config goes.
 std::string ConfigJson(const ModelConfig& config, DType dtype);
 
 }  // namespace hone

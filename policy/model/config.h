@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "policy/kernels/moe_router.h"
@@ -35,6 +36,12 @@ struct LayerKind {
   FeedForwardKind feed_forward = FeedForwardKind::kDense;
   kernels::RouterKind router = kernels::RouterKind::kSigmoid;  // of a MoE layer
   ResidualKind residual = ResidualKind::kPreNorm;
+};
+
+// A text that goes along with a value and never makes two values differ.
+struct KeptText {
+  std::string text;
+  friend bool operator==(const KeptText&, const KeptText&) { return true; }
 };
 
 struct ModelConfig {
@@ -70,6 +77,13 @@ struct ModelConfig {
   double initializer_range = 0.02;
   int32_t bos_token_id = -1;  // -1: none
   int32_t eos_token_id = -1;
+  // Tokens that end a sequence besides eos_token_id, ascending.
+  std::vector<int32_t> more_eos_token_ids;
+
+  // The config.json that this came from, or empty. Saving keeps the bytes of every key that we do
+  // not know, and of those whose value is still the same. Says nothing about the model, so it does
+  // not take part in comparisons.
+  KeptText source;
 
   // INVALID_ARGUMENT naming the field, its value and what it must be.
   absl::Status Validate() const;

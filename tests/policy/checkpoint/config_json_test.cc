@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/checkpoint/config_json.h"
 
+#include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -188,6 +189,51 @@ TEST(ConfigJson, GivesBackEveryFieldItWrote) {
   EXPECT_TRUE(file["q_lora_rank"].is_null());
   EXPECT_EQ(file["num_key_value_heads"], 2);
   EXPECT_EQ(file["rope_scaling"]["type"], "yarn");
+}
+
+TEST(ConfigJson, GivesBackTheBytesOfEveryKeyItDoesNotKnow) {
+  const std::string text = R"({
+    "model_type": "deepseek_v3", "their \u00fcber key" : [1.50, {"a": "}\"," }, null ],
+    "vocab_size": 40,	"hidden_size":24, "intermediate_size": 32, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "kv_lora_rank": 12, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4,
+    "v_head_dim": 6, "max_position_embeddings": 64, "n_routed_experts": 4, "n_group": 1,
+    "moe_intermediate_size": 8, "num_experts_per_tok": 2, "topk_group": 1,
+    "first_k_dense_replace": 1, "rms_norm_eps": 1E-6, "torch_dtype": "bfloat16",
+    "last": 1.0e+4
+})";
+
+  const auto read = ParseConfigJson(text);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(ConfigJson(read->config, DType::kBFloat16), text);
+  EXPECT_EQ(ConfigJson(read->config, DType::kFloat32),
+            absl::StrReplaceAll(text, {{"bfloat16", "float32"}}));
+  ModelConfig changed = read->config;
+  changed.rope_theta = 5e5;
+  const std::string saved = ConfigJson(changed, DType::kBFloat16);
+  const auto again = ParseConfigJson(saved);
+  ASSERT_TRUE(again.ok()) << again.status() << saved;
+  EXPECT_EQ(again->config, changed);
+  for (const char* kept : {"\"their \\u00fcber key\" : [1.50, {\"a\": \"}\\\",\" }, null ]",
+                           "\"rms_norm_eps\": 1E-6", "\"last\": 1.0e+4"}) {
+    EXPECT_THAT(saved, HasSubstr(kept));
+  }
+}
+
+TEST(ConfigJson, TakesTheQuantisationOutOfWhatItSaves) {
+  json file = V2Lite();
+  const auto read = ParseConfigJson(file.dump());
+  ASSERT_TRUE(read.ok());
+  ModelConfig config = read->config;
+  for (const char* text : {R"({"quantization_config": {"a": [1, 2]}, "x": 1})",
+                           R"({"x": 1, "quantization_config": {"a": [1, 2]}})",
+                           R"({"x": 1, "quantization_config": 3, "y": 2})"}) {
+    config.source.text = text;
+    const std::string saved = ConfigJson(config, DType::kBFloat16);
+    const json parsed = json::parse(saved);
+    EXPECT_FALSE(parsed.contains("quantization_config")) << saved;
+    EXPECT_EQ(parsed["x"], 1);
+    EXPECT_EQ(Parse(parsed), config);
+  }
 }
 
 }  // namespace
