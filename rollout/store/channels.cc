@@ -56,13 +56,22 @@ absl::StatusOr<int64_t> KindRow(Store::State& state, absl::string_view name,
 
 }  // namespace
 
-absl::Status WriteChannel(Store::State& state, int64_t trajectory_n, int64_t ordinal,
-                          absl::string_view name, int64_t iteration, const ChannelBytes& channel) {
+absl::Status WriteChannel(Store::State& state, int64_t trajectory_n, int64_t trajectories,
+                          int64_t ordinal, absl::string_view name, int64_t iteration,
+                          const ChannelBytes& channel) {
+  if (ordinal >= kRowsPerTrajectory) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("channel '", name, "': a trajectory has at most ", kRowsPerTrajectory));
+  }
   const absl::StatusOr<int64_t> kind = KindRow(state, name, channel);
   if (!kind.ok()) return kind.status();
-  return state.db->Prepare("INSERT INTO channel VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?)")
-      .Int(trajectory_n * kChannelsPerTrajectory + ordinal)
+  return state.db
+      ->Prepare(
+          "INSERT INTO channel (n, trajectory, trajectories, kind, iteration, chunk, shard, count, "
+          "crc32c, bytes) VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, ?)")
+      .Int(trajectory_n * kRowsPerTrajectory + ordinal)
       .Int(trajectory_n)
+      .Int(trajectories)
       .Int(*kind)
       .Int(iteration)
       .Int(channel.count)
@@ -90,6 +99,8 @@ absl::StatusOr<ChannelBytes> ReadChannelBytes(const Statement& row, int column) 
   channel.count = row.GetInt(column + 5);
   channel.crc32c = static_cast<uint32_t>(row.GetInt(column + 6));
   channel.bytes = row.String(column + 7);
+  channel.trajectory = row.GetInt(column + 10);
+  channel.trajectories = row.GetInt(column + 11);
   if (row.GetInt(column + 8) != kChannelFormat || row.GetInt(column + 9) != 0) {
     return absl::DataLossError(absl::StrCat("format ", row.GetInt(column + 8), " in shard ",
                                             row.GetInt(column + 9), "; known is format ",
@@ -98,33 +109,85 @@ absl::StatusOr<ChannelBytes> ReadChannelBytes(const Statement& row, int column) 
   return channel;
 }
 
+absl::StatusOr<std::vector<CoveredTrajectory>> ReadCovered(SqliteDb& db,
+                                                           const ChannelBytes& channel) {
+  std::vector<CoveredTrajectory> covered;
+  {
+    Statement row = db.Prepare(
+        "SELECT t.id, t.n, g.first, t.tokens FROM trajectory t JOIN task_group g "
+        "ON g.n = t.\"group\" WHERE t.n >= ?1 AND t.n < ?1 + ?2 ORDER BY t.n");
+    row.Int(channel.trajectory).Int(channel.trajectories);
+    while (true) {
+      const absl::StatusOr<bool> more = row.Next();
+      if (!more.ok()) return more.status();
+      if (!*more) break;
+      covered.push_back({row.String(0), {row.GetInt(1), row.GetInt(2), row.GetInt(3)}, {}});
+    }
+  }
+  if (static_cast<int64_t>(covered.size()) != channel.trajectories) {
+    return absl::DataLossError(absl::StrCat("it covers ", channel.trajectories,
+                                            " trajectories of which ", covered.size(),
+                                            " are there"));
+  }
+  for (CoveredTrajectory& one : covered) {
+    absl::StatusOr<std::vector<uint8_t>> mask_T = ReadSampledMask(db, one.place);
+    if (!mask_T.ok()) return mask_T.status();
+    one.mask_T = *std::move(mask_T);
+  }
+  return covered;
+}
+
+absl::StatusOr<std::vector<std::vector<float>>> DecodeApart(
+    ChannelCodec& codec, const ChannelBytes& channel, absl::Span<const CoveredTrajectory> covered) {
+  std::vector<uint8_t> mask;
+  size_t tokens = 0;
+  for (const CoveredTrajectory& one : covered) {
+    mask.insert(mask.end(), one.mask_T.begin(), one.mask_T.end());
+    tokens += one.mask_T.size();
+  }
+  absl::StatusOr<std::vector<float>> values = AsFloats(codec, channel, mask);
+  if (!values.ok()) return values.status();
+  if (covered.size() == 1) return std::vector<std::vector<float>>{*std::move(values)};
+  if (values->size() != tokens) {
+    return absl::DataLossError(absl::StrCat(values->size(), " values for ", tokens, " tokens"));
+  }
+  std::vector<std::vector<float>> apart;
+  auto at = values->begin();
+  for (const CoveredTrajectory& one : covered) {
+    const auto end = at + static_cast<std::ptrdiff_t>(one.mask_T.size());
+    apart.emplace_back(at, end);
+    at = end;
+  }
+  return apart;
+}
+
 absl::StatusOr<std::optional<std::vector<float>>> Store::GetChannel(const std::string& trajectory,
                                                                     const std::string& name) {
   std::lock_guard<std::mutex> lock(state_->mutex);
-  Statement row = state_->db->Prepare(
-      absl::StrCat("SELECT ", kChannelColumns,
-                   ", t.n, t.tokens FROM trajectory t "
-                   "JOIN channel c ON c.n >= t.n << 12 AND c.n < (t.n + 1) << 12 "
-                   "JOIN channel_kind f ON f.n = c.kind "
-                   "WHERE t.id = ? AND f.name = ? ORDER BY c.iteration DESC LIMIT 1"));
-  const absl::StatusOr<bool> found = row.Any(trajectory).Any(name).Next();
+  const absl::StatusOr<std::optional<TrajectoryPlace>> place = FindTrajectory(*state_, trajectory);
+  if (!place.ok()) return place.status();
+  if (!place->has_value()) return std::optional<std::vector<float>>();
+  Statement row =
+      state_->db->Prepare(absl::StrCat("SELECT ", kChannelColumns,
+                                       " FROM channel c JOIN channel_kind f ON f.n = c.kind "
+                                       "WHERE c.n >= ?1 << 12 AND c.n < (?2 + 1) << 12 AND "
+                                       "?2 < c.trajectory + c.trajectories AND f.name = ?3 "
+                                       "ORDER BY c.iteration DESC LIMIT 1"));
+  const absl::StatusOr<bool> found = row.Int((*place)->first).Int((*place)->n).Any(name).Next();
   if (!found.ok()) return found.status();
   if (!*found) return std::optional<std::vector<float>>();
-  const auto damage = [&](absl::string_view what) {
+  const auto damage = [&](const absl::Status& why) {
     return absl::DataLossError(absl::StrCat("store ", state_->path, ": trajectory ", trajectory,
-                                            ", channel ", name, ": ", what));
+                                            ", channel ", name, ": ", why.message()));
   };
-  const int64_t tokens = row.GetInt(11);
-  if (tokens < 0 || tokens > kMaxChannelValues) return damage("a wrong count of tokens");
-  const absl::StatusOr<std::vector<Segment>> segments =
-      ReadSegmentRanges(*state_->db, row.GetInt(10), tokens);
-  if (!segments.ok()) return damage(segments.status().message());
   const absl::StatusOr<ChannelBytes> channel = ReadChannelBytes(row, 0);
-  if (!channel.ok()) return damage(channel.status().message());
-  absl::StatusOr<std::vector<float>> values =
-      AsFloats(state_->codec, *channel, SampledMask(*segments, tokens));
-  if (!values.ok()) return damage(values.status().message());
-  return std::make_optional(*std::move(values));
+  if (!channel.ok()) return damage(channel.status());
+  const absl::StatusOr<std::vector<CoveredTrajectory>> covered = ReadCovered(*state_->db, *channel);
+  if (!covered.ok()) return damage(covered.status());
+  absl::StatusOr<std::vector<std::vector<float>>> values =
+      DecodeApart(state_->codec, *channel, *covered);
+  if (!values.ok()) return damage(values.status());
+  return std::make_optional(std::move((*values)[(*place)->n - channel->trajectory]));
 }
 
 }  // namespace hone

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <charconv>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "policy/hash.h"
 #include "rollout/store/sqlite.h"
 
@@ -18,7 +21,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "channel bytes are little-endian");
 
-constexpr size_t kRawBelowBytes = 1024;  // there zstd costs more time than it saves bytes
+constexpr size_t kRawBelowBytes = 4096;  // there zstd costs more time than it saves bytes
 constexpr int kZstdLevel = 1;
 
 size_t Width(absl::string_view dtype) {
@@ -45,6 +48,22 @@ void FromPlanes(absl::string_view planes, size_t width, std::string* raw) {
   raw->resize(planes.size());
   for (size_t b = 0; b < width; ++b) {
     for (size_t i = 0; i < count; ++i) (*raw)[i * width + b] = planes[b * count + i];
+  }
+}
+
+bool IsSampledOnly(absl::Span<const float> values_T, absl::Span<const uint8_t> mask_T) {
+  if (mask_T.size() != values_T.size()) return false;
+  for (size_t i = 0; i < values_T.size(); ++i) {
+    if (!mask_T[i] && std::bit_cast<uint32_t>(values_T[i]) != 0) return false;
+  }
+  return true;
+}
+
+void KeepSampled(absl::Span<const float> values_T, absl::Span<const uint8_t> mask_T,
+                 std::string* kept) {
+  kept->clear();
+  for (size_t i = 0; i < values_T.size(); ++i) {
+    if (mask_T[i]) kept->append(reinterpret_cast<const char*>(&values_T[i]), 4);
   }
 }
 
@@ -157,22 +176,28 @@ ChannelBytes ChannelCodec::EncodeIds(absl::Span<const int32_t> ids_T) {
 ChannelBytes ChannelCodec::EncodeFloats(absl::Span<const float> values_T,
                                         absl::Span<const uint8_t> mask_T) {
   ChannelBytes channel;
-  bool sampled_only = mask_T.size() == values_T.size();
-  for (size_t i = 0; sampled_only && i < values_T.size(); ++i) {
-    sampled_only = mask_T[i] || std::bit_cast<uint32_t>(values_T[i]) == 0;
-  }
-  if (!sampled_only) {
+  if (!IsSampledOnly(values_T, mask_T)) {
     Pack(&channel, BytesOf(values_T.data(), values_T.size() * 4), 4);
     return channel;
   }
   channel.layout = "sampled";
   std::string& kept = contexts_->kept;
-  kept.clear();
-  for (size_t i = 0; i < values_T.size(); ++i) {
-    if (mask_T[i]) kept.append(reinterpret_cast<const char*>(&values_T[i]), 4);
-  }
+  KeepSampled(values_T, mask_T, &kept);
   Pack(&channel, kept, 4);
   return channel;
+}
+
+std::string ChannelCodec::RawFloats(absl::Span<const float> values_T,
+                                    absl::Span<const uint8_t> mask_T, std::string* layout) {
+  std::string raw;
+  if (IsSampledOnly(values_T, mask_T)) {
+    *layout = "sampled";
+    KeepSampled(values_T, mask_T, &raw);
+  } else {
+    *layout = "all";
+    raw = std::string(BytesOf(values_T.data(), values_T.size() * 4));
+  }
+  return raw;
 }
 
 ChannelBytes ChannelCodec::EncodeRoutes(const Routes& routes) {
@@ -315,6 +340,59 @@ absl::StatusOr<std::map<std::string, std::string>> DecodeTextMap(absl::string_vi
     map[std::move(key)] = std::move(value);
   }
   return map;
+}
+
+std::string EncodeReals(absl::Span<const std::optional<double>> values) {
+  std::string json = "[";
+  char digits[32];
+  for (const std::optional<double>& value : values) {
+    if (json.size() > 1) json.push_back(',');
+    if (!value) {
+      json.append("null");
+    } else if (std::isinf(*value)) {
+      json.append(*value > 0 ? "9e999" : "-9e999");
+    } else {
+      char* end = std::to_chars(digits, digits + sizeof(digits), *value).ptr;
+      json.append(digits, static_cast<size_t>(end - digits));
+      // 1 is an integer to SQL, 1.0 is a figure.
+      if (std::all_of(digits, end, [](char c) { return c == '-' || (c >= '0' && c <= '9'); })) {
+        json.append(".0");
+      }
+    }
+  }
+  json.push_back(']');
+  return json;
+}
+
+absl::StatusOr<std::vector<std::optional<double>>> DecodeReals(absl::string_view json) {
+  const auto damaged = [] { return absl::DataLossError("figures that are no JSON array of them"); };
+  if (json.size() < 2 || json.front() != '[' || json.back() != ']') return damaged();
+  json = json.substr(1, json.size() - 2);
+  std::vector<std::optional<double>> values;
+  while (!json.empty()) {
+    const absl::string_view item = json.substr(0, json.find(','));
+    double value = 0;
+    if (item == "null") {
+      values.emplace_back();
+    } else if (item == "9e999" || item == "-9e999") {
+      values.emplace_back(item[0] == '-' ? -HUGE_VAL : HUGE_VAL);
+    } else {
+      const auto read = std::from_chars(item.data(), item.data() + item.size(), value);
+      if (read.ec != std::errc() || read.ptr != item.data() + item.size() ||
+          !std::isfinite(value)) {
+        return damaged();
+      }
+      values.emplace_back(value);
+    }
+    if (item.size() == json.size()) break;
+    json.remove_prefix(item.size() + 1);
+    if (json.empty()) return damaged();
+  }
+  return values;
+}
+
+std::string EncodeInts(absl::Span<const int64_t> values) {
+  return absl::StrCat("[", absl::StrJoin(values, ","), "]");
 }
 
 }  // namespace hone

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ inline constexpr int64_t kMaxChannelValues = int64_t{1} << 28;
 
 // A row of the table channel without its keys.
 struct ChannelBytes {
+  int64_t trajectory = 0;  // n of the first one covered
+  int64_t trajectories = 1;
   std::string dtype = "f32";   // u16, i32, f32
   std::string layout = "all";  // all, sampled
   std::string codec = "raw";   // raw, zstd
@@ -52,6 +55,9 @@ class ChannelCodec {
   absl::Status DecodeFloats(const ChannelBytes& channel, absl::Span<const uint8_t> mask_T,
                             std::vector<float>* values_T);
   absl::Status DecodeRoutes(const ChannelBytes& channel, Routes* routes);
+  // The layout and the raw bytes that EncodeFloats would choose.
+  std::string RawFloats(absl::Span<const float> values_T, absl::Span<const uint8_t> mask_T,
+                        std::string* layout);
   // The raw little-endian values, checked against count and checksum.
   absl::Status DecodeRaw(const ChannelBytes& channel, std::string* raw);
 
@@ -67,6 +73,14 @@ class ChannelCodec {
 std::string EncodeTextMap(const std::map<std::string, std::string>& map, bool* is_text);
 absl::StatusOr<std::map<std::string, std::string>> DecodeTextMap(absl::string_view bytes,
                                                                  bool is_text);
+
+// Figures as a JSON array, each so that it reads back to the same bits; no value: null. None is
+// NaN. Infinities are written as 9e999, which JSON's readers take for them.
+std::string EncodeReals(absl::Span<const std::optional<double>> values);
+absl::StatusOr<std::vector<std::optional<double>>> DecodeReals(absl::string_view json);
+
+// Whole numbers as a JSON array.
+std::string EncodeInts(absl::Span<const int64_t> values);
 
 }  // namespace hone
 

@@ -6,6 +6,9 @@
 // checkpoint, event, dropped, text_index; run.name, run.config (config_hash stands for it),
 // run.code_version; policy_version.iteration; what digest.h leaves out of a group; how channels
 // are compressed; verdicts that are not live; every row number n.
+#include <map>
+#include <tuple>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "rollout/store/digest.h"
@@ -22,9 +25,8 @@ constexpr absl::string_view kVersionRows =
 constexpr absl::string_view kIterationRows[] = {
     "SELECT epoch, minibatch, update_id, slots, learning_rate, loss, hash_before, hash_after "
     "FROM policy_update WHERE iteration = ?1 ORDER BY epoch, minibatch",
-    "SELECT s.epoch, s.minibatch, s.position, t.id FROM policy_update_sequence s "
-    "JOIN trajectory t ON t.n = s.trajectory WHERE s.iteration = ?1 "
-    "ORDER BY s.epoch, s.minibatch, s.position",
+    "SELECT epoch, minibatch, position, trajectory_id FROM update_sequences WHERE iteration = ?1 "
+    "ORDER BY epoch, minibatch, position",
     "SELECT name, value FROM metric WHERE iteration = ?1 ORDER BY name",
 };
 constexpr absl::string_view kEvaluationRows[] = {
@@ -64,33 +66,49 @@ absl::Status WriteRows(Statement& row, CanonicalWriter* out) {
   return absl::OkStatus();
 }
 
-// Channels that the iteration added, by their raw values.
+// Channels that the iteration added, by their raw values, each trajectory's apart: how many share
+// a row is no content.
 absl::Status WriteAddedChannels(Store::State& state, int64_t iteration, CanonicalWriter* out) {
-  Statement row = state.db->Prepare(
-      absl::StrCat("SELECT t.id, f.name, c.chunk, ", kChannelColumns,
-                   " FROM channel c JOIN channel_kind f ON f.n = c.kind "
-                   "JOIN trajectory t ON t.n = c.trajectory "
-                   "WHERE c.iteration > 0 AND c.iteration = ? ORDER BY t.id, f.name, c.chunk"));
+  Statement row =
+      state.db->Prepare(absl::StrCat("SELECT f.name, c.chunk, ", kChannelColumns,
+                                     " FROM channel c JOIN channel_kind f ON f.n = c.kind "
+                                     "WHERE c.iteration > 0 AND c.iteration = ?"));
   row.Int(iteration);
-  std::string raw;
+  struct Content {
+    std::string dtype, layout, raw;
+  };
+  std::map<std::tuple<std::string, std::string, int64_t>, Content> contents;  // id, name, chunk
   while (true) {
     const absl::StatusOr<bool> more = row.Next();
     if (!more.ok()) return more.status();
-    if (!*more) return absl::OkStatus();
-    const absl::StatusOr<ChannelBytes> channel = ReadChannelBytes(row, 3);
-    const absl::Status status =
-        channel.ok() ? state.codec.DecodeRaw(*channel, &raw) : channel.status();
-    if (!status.ok()) {
-      return absl::DataLossError(absl::StrCat("store ", state.path, ": trajectory ", row.Bytes(0),
-                                              ", channel ", row.Bytes(1), ": ", status.message()));
+    if (!*more) break;
+    const auto damage = [&](const absl::Status& why) {
+      return absl::DataLossError(absl::StrCat("store ", state.path, ": trajectory row ",
+                                              row.GetInt(2 + kChannelColumnCount - 2), ", channel ",
+                                              row.Bytes(0), ": ", why.message()));
+    };
+    const absl::StatusOr<ChannelBytes> channel = ReadChannelBytes(row, 2);
+    if (!channel.ok()) return damage(channel.status());
+    const auto covered = ReadCovered(*state.db, *channel);
+    if (!covered.ok()) return damage(covered.status());
+    const auto values = DecodeApart(state.codec, *channel, *covered);
+    if (!values.ok()) return damage(values.status());
+    for (size_t i = 0; i < covered->size(); ++i) {
+      Content& content = contents[{(*covered)[i].id, row.String(0), row.GetInt(1)}];
+      content.dtype = channel->dtype;
+      content.raw = state.codec.RawFloats((*values)[i], (*covered)[i].mask_T, &content.layout);
     }
-    out->Text(row.Bytes(0));
-    out->Text(row.Bytes(1));
-    out->Int(row.GetInt(2));
-    out->Text(channel->dtype);
-    out->Text(channel->layout);
-    out->Text(raw);
   }
+  for (const auto& [key, content] : contents) {
+    const auto& [id, name, chunk] = key;
+    out->Text(id);
+    out->Text(name);
+    out->Int(chunk);
+    out->Text(content.dtype);
+    out->Text(content.layout);
+    out->Text(content.raw);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> GroupIds(SqliteDb& db) {

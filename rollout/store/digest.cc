@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "policy/hash.h"
 
@@ -145,6 +146,10 @@ void CanonicalWriter::Text(absl::string_view bytes) {
 
 void CanonicalWriter::Null() {
   bytes_.push_back('n');
+}
+
+std::string CanonicalWriter::TakeBytes() {
+  return std::exchange(bytes_, std::string());
 }
 
 std::string CanonicalWriter::Sha256Digest() {

@@ -30,6 +30,7 @@ class CanonicalWriter {
   void Null();
   // Over what was written. Both start over.
   std::string Sha256Digest();  // 32 bytes: for ContentHash
+  std::string TakeBytes();     // as they are
   std::string Fingerprint();   // 16 bytes: finds accidents, not forgers; 20 times cheaper
 
  private:

@@ -22,6 +22,10 @@ bool IsId(absl::string_view id) {
 }
 
 absl::Status CheckSegments(const Trajectory& trajectory, const std::string& where) {
+  if (trajectory.segments.size() > static_cast<size_t>(kRowsPerTrajectory)) {
+    return absl::InvalidArgumentError(absl::StrCat(where, ": ", trajectory.segments.size(),
+                                                   " segments; at most ", kRowsPerTrajectory));
+  }
   for (const Segment& segment : trajectory.segments) {
     if (segment.first_token < 0 || segment.token_count < 0 ||
         static_cast<size_t>(segment.first_token) + static_cast<size_t>(segment.token_count) >

@@ -22,19 +22,25 @@ class GroupWriter {
   absl::StatusOr<int64_t> TaskRow();
   absl::StatusOr<int64_t> SetupRow(const Trajectory& trajectory);
   absl::StatusOr<int64_t> VerifierRow(const std::string& name);
-  absl::StatusOr<int64_t> TextRow(const Segment& segment, int64_t trajectory_n);
   absl::Status WriteTrajectory(const Trajectory& trajectory, int position);
+  bool SameInAll(size_t position) const;
   absl::Status WriteSegments(const Trajectory& trajectory, int64_t n);
-  absl::Status WriteChannels(const Trajectory& trajectory, int64_t n);
+  absl::Status WriteChannels();
+  absl::Status WriteIds();
+  absl::Status WriteFloats(absl::string_view name, std::vector<float> Trajectory::*field);
+  absl::Status WriteShared(size_t begin, size_t end, absl::string_view name,
+                           const ChannelBytes& channel);
   absl::Status WriteVerdict(const Trajectory& trajectory, int64_t n);
-  absl::Status WriteParts(const Trajectory& trajectory, int64_t n);
   absl::Status WriteDropped();
 
   Store::State& state_;
   SqliteDb& db_;
   const Group& group_;
   int64_t group_n_ = 0;
-  absl::flat_hash_map<absl::string_view, int64_t> shared_texts_;
+  int64_t first_ = 0;         // row of the first trajectory
+  std::vector<bool> shared_;  // segments that every trajectory has, by position
+  std::vector<std::vector<uint8_t>> masks_T_;
+  std::vector<int64_t> channels_;  // rows of each trajectory so far
 };
 
 void BindKey(const SampleKey& key, Statement* statement) {
@@ -44,14 +50,6 @@ void BindKey(const SampleKey& key, Statement* statement) {
       .Int(key.attempt)
       .Int(key.sample)
       .Int(key.turn);
-}
-
-void BindOptional(const std::optional<double>& value, Statement* statement) {
-  value ? statement->Real(*value) : statement->Null();
-}
-
-void BindOptional(const std::optional<int32_t>& value, Statement* statement) {
-  value ? statement->Int(*value) : statement->Null();
 }
 
 // `bytes` keeps what is bound.
@@ -142,34 +140,38 @@ absl::StatusOr<int64_t> GroupWriter::VerifierRow(const std::string& name) {
   return row.GetInt(0);
 }
 
-absl::StatusOr<int64_t> GroupWriter::TextRow(const Segment& segment, int64_t trajectory_n) {
-  // A completion has a row of its own; prompts and observations are shared in the group.
-  const bool shared = segment.kind != SegmentKind::kModel;
-  if (shared) {
-    const auto found = shared_texts_.find(segment.text);
-    if (found != shared_texts_.end()) return found->second;
+// Whether every trajectory has the same segment in this place, so that it is written once.
+bool GroupWriter::SameInAll(size_t position) const {
+  const Segment& a = group_.trajectories[0].segments[position];
+  if (a.kind == SegmentKind::kModel) return false;
+  for (const Trajectory& trajectory : group_.trajectories) {
+    if (position >= trajectory.segments.size()) return false;
+    const Segment& b = trajectory.segments[position];
+    if (a.role != b.role || a.kind != b.kind || a.first_token != b.first_token ||
+        a.token_count != b.token_count || a.turn != b.turn || a.loss_mask != b.loss_mask ||
+        a.version != b.version || a.call_id != b.call_id || a.text != b.text) {
+      return false;
+    }
   }
-  Statement insert = db_.Prepare("INSERT INTO text (\"group\", trajectory, body) VALUES (?, ?, ?)");
-  insert.Int(group_n_);
-  shared ? insert.Null() : insert.Int(trajectory_n);
-  const absl::Status status = insert.Any(segment.text).Run();
-  if (!status.ok()) return status;
-  ++state_.unindexed_texts;
-  state_.unindexed_bytes += static_cast<int64_t>(segment.text.size());
-  const int64_t n = db_.last_insert_row();
-  if (shared) shared_texts_[segment.text] = n;
-  return n;
+  return true;
 }
 
 absl::Status GroupWriter::WriteSegments(const Trajectory& trajectory, int64_t n) {
+  for (size_t i = 0; n == first_ && i < trajectory.segments.size(); ++i) {
+    shared_.push_back(SameInAll(i));
+  }
   for (size_t i = 0; i < trajectory.segments.size(); ++i) {
     const Segment& segment = trajectory.segments[i];
-    const absl::StatusOr<int64_t> text = TextRow(segment, n);
-    if (!text.ok()) return text.status();
+    const bool shared = i < shared_.size() && shared_[i];
+    if (shared && n != first_) continue;
     const absl::Status status =
-        db_.Prepare("INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        db_.Prepare(
+               "INSERT INTO segment (n, trajectory, shared, role, kind, first_token, token_count, "
+               "turn, loss_mask, version, call_id, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+               "?)")
+            .Int(n * kRowsPerTrajectory + static_cast<int64_t>(i))
             .Int(n)
-            .Int(static_cast<int64_t>(i))
+            .Int(shared)
             .Any(segment.role)
             .Text(SegmentKindName(segment.kind))
             .Int(segment.first_token)
@@ -178,43 +180,115 @@ absl::Status GroupWriter::WriteSegments(const Trajectory& trajectory, int64_t n)
             .Int(segment.loss_mask)
             .Int(segment.version)
             .Any(segment.call_id)
-            .Int(*text)
+            .Any(segment.text)
             .Run();
     if (!status.ok()) return status;
+    ++state_.unindexed_texts;
+    state_.unindexed_bytes += static_cast<int64_t>(segment.text.size());
   }
   return absl::OkStatus();
 }
 
-absl::Status GroupWriter::WriteChannels(const Trajectory& trajectory, int64_t n) {
-  const std::vector<uint8_t> mask_T =
-      SampledMask(trajectory.segments, static_cast<int64_t>(trajectory.tokens.size()));
-  int64_t ordinal = 0;
-  absl::Status status;
-  const auto write = [&](absl::string_view name, const ChannelBytes& channel) {
-    if (status.ok()) status = WriteChannel(state_, n, ordinal++, name, 0, channel);
-  };
-  if (!trajectory.tokens.empty()) write("token_ids", state_.codec.EncodeIds(trajectory.tokens));
-  if (!trajectory.behaviour_logprobs.empty()) {
-    write("behaviour_logprobs", state_.codec.EncodeFloats(trajectory.behaviour_logprobs, mask_T));
+// A row of values of the trajectories [begin, end).
+absl::Status GroupWriter::WriteShared(size_t begin, size_t end, absl::string_view name,
+                                      const ChannelBytes& channel) {
+  return WriteChannel(state_, first_ + static_cast<int64_t>(begin),
+                      static_cast<int64_t>(end - begin), channels_[begin]++, name, 0, channel);
+}
+
+// Calls write(begin, end) for runs of trajectories that have the array and fit into a row.
+template <typename T, typename Write>
+absl::Status ForEachRun(const std::vector<Trajectory>& trajectories,
+                        std::vector<T> Trajectory::*field, const Write& write) {
+  size_t begin = 0;
+  while (begin < trajectories.size()) {
+    size_t values = (trajectories[begin].*field).size();
+    size_t end = begin + 1;
+    if (values == 0) {
+      begin = end;
+      continue;
+    }
+    for (; end < trajectories.size(); ++end) {
+      const size_t more = (trajectories[end].*field).size();
+      if (more == 0 || values + more > kMaxSharedValues) break;
+      values += more;
+    }
+    const absl::Status status = write(begin, end);
+    if (!status.ok()) return status;
+    begin = end;
   }
-  if (!trajectory.entropy.empty()) {
-    write("entropy", state_.codec.EncodeFloats(trajectory.entropy, mask_T));
+  return absl::OkStatus();
+}
+
+absl::Status GroupWriter::WriteIds() {
+  const std::vector<Trajectory>& trajectories = group_.trajectories;
+  return ForEachRun(trajectories, &Trajectory::tokens, [&](size_t begin, size_t end) {
+    std::vector<TokenId> ids;
+    for (size_t i = begin; i < end; ++i) {
+      ids.insert(ids.end(), trajectories[i].tokens.begin(), trajectories[i].tokens.end());
+    }
+    return WriteShared(begin, end, "token_ids", state_.codec.EncodeIds(ids));
+  });
+}
+
+absl::Status GroupWriter::WriteFloats(absl::string_view name,
+                                      std::vector<float> Trajectory::*field) {
+  const std::vector<Trajectory>& trajectories = group_.trajectories;
+  return ForEachRun(trajectories, field, [&](size_t begin, size_t end) {
+    std::vector<float> values;
+    std::vector<uint8_t> mask;
+    for (size_t i = begin; i < end; ++i) {
+      const std::vector<float>& values_T = trajectories[i].*field;
+      values.insert(values.end(), values_T.begin(), values_T.end());
+      mask.insert(mask.end(), masks_T_[i].begin(), masks_T_[i].end());
+    }
+    return WriteShared(begin, end, name, state_.codec.EncodeFloats(values, mask));
+  });
+}
+
+absl::Status GroupWriter::WriteChannels() {
+  channels_.assign(group_.trajectories.size(), 0);
+  for (const Trajectory& trajectory : group_.trajectories) {
+    masks_T_.push_back(
+        SampledMask(trajectory.segments, static_cast<int64_t>(trajectory.tokens.size())));
   }
-  const Routes& routes = trajectory.routes;
-  if (!routes.experts.empty() || routes.moe_layers != 0 || routes.slots != 0) {
-    write("routes", state_.codec.EncodeRoutes(routes));
+  absl::Status status = WriteIds();
+  if (status.ok()) status = WriteFloats("behaviour_logprobs", &Trajectory::behaviour_logprobs);
+  if (status.ok()) status = WriteFloats("entropy", &Trajectory::entropy);
+  for (size_t i = 0; i < group_.trajectories.size(); ++i) {
+    const Routes& routes = group_.trajectories[i].routes;
+    if (routes.experts.empty() && routes.moe_layers == 0 && routes.slots == 0) continue;
+    if (status.ok()) status = WriteShared(i, i + 1, "routes", state_.codec.EncodeRoutes(routes));
   }
   return status;
+}
+
+// Binds a list of parts and its figures; `json` keeps what is bound.
+absl::Status BindParts(Store::State& state, absl::Span<const StoredPart> parts,
+                       absl::Span<const std::optional<double>> values, std::string* json,
+                       Statement* statement) {
+  if (parts.empty()) {
+    statement->Null().Null();
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<int64_t> list = PartListRow(state, parts);
+  if (!list.ok()) return list.status();
+  *json = EncodeReals(values);
+  statement->Int(*list).Text(*json);
+  return absl::OkStatus();
 }
 
 absl::Status GroupWriter::WriteVerdict(const Trajectory& trajectory, int64_t n) {
   const Verdict& verdict = trajectory.verdict;
   const absl::StatusOr<int64_t> verifier = VerifierRow(verdict.verifier);
   if (!verifier.ok()) return verifier.status();
-  std::string evidence;
-  Statement insert =
-      db_.Prepare("INSERT INTO verdict VALUES (?, 0, 'live', ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  insert.Int(n)
+  std::string evidence, part_values, reward_values;
+  Statement insert = db_.Prepare(
+      "INSERT INTO verdict (n, trajectory, position, origin, used_for_training, verifier, outcome, "
+      "extracted, extracted_truncated, detail, evidence, attempts, elapsed_us, parts, part_values, "
+      "rewards, reward_values) VALUES (?, ?, 0, 'live', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  insert.Int(n * kRowsPerTrajectory)
+      .Int(n)
       .Int(group_.drop == DropReason::kNone)
       .Int(*verifier)
       .Text(OutcomeName(verdict.outcome))
@@ -222,40 +296,34 @@ absl::Status GroupWriter::WriteVerdict(const Trajectory& trajectory, int64_t n) 
       .Int(verdict.extracted_truncated)
       .Any(verdict.detail);
   BindMap(verdict.evidence, &evidence, &insert);
-  return insert.Int(trajectory.verify_attempts).Int(verdict.elapsed_us).Run();
-}
-
-absl::Status GroupWriter::WriteParts(const Trajectory& trajectory, int64_t n) {
-  for (size_t i = 0; i < trajectory.verdict.parts.size(); ++i) {
-    const VerdictPart& part = trajectory.verdict.parts[i];
-    Statement insert = db_.Prepare("INSERT INTO verdict_part VALUES (?, 0, ?, ?, ?, ?)");
-    insert.Int(n).Int(static_cast<int64_t>(i)).Any(part.name);
-    BindOptional(part.raw, &insert);
-    BindOptional(part.segment, &insert);
-    const absl::Status status = insert.Run();
-    if (!status.ok()) return status;
+  insert.Int(trajectory.verify_attempts).Int(verdict.elapsed_us);
+  std::vector<StoredPart> parts;
+  std::vector<std::optional<double>> values;
+  for (const VerdictPart& part : verdict.parts) {
+    parts.push_back({part.name, std::nullopt, false, part.segment});
+    values.push_back(part.raw);
   }
-  for (size_t i = 0; i < trajectory.reward.parts.size(); ++i) {
-    const RewardPart& part = trajectory.reward.parts[i];
-    Statement insert = db_.Prepare("INSERT INTO reward_part VALUES (?, 0, ?, ?, ?, ?, ?, ?)");
-    insert.Int(n).Int(static_cast<int64_t>(i)).Any(part.name);
-    BindOptional(part.raw, &insert);
-    insert.Real(part.weight).Int(part.gated);
-    BindOptional(part.segment, &insert);
-    const absl::Status status = insert.Run();
-    if (!status.ok()) return status;
+  absl::Status status = BindParts(state_, parts, values, &part_values, &insert);
+  if (!status.ok()) return status;
+  parts.clear();
+  values.clear();
+  for (const RewardPart& part : trajectory.reward.parts) {
+    parts.push_back({part.name, part.weight, part.gated, part.segment});
+    values.push_back(part.raw);
   }
-  return absl::OkStatus();
+  status = BindParts(state_, parts, values, &reward_values, &insert);
+  return status.ok() ? insert.Run() : status;
 }
 
 absl::Status GroupWriter::WriteTrajectory(const Trajectory& trajectory, int position) {
   const absl::StatusOr<int64_t> setup = SetupRow(trajectory);
   if (!setup.ok()) return setup.status();
+  const int64_t n = first_ + position;
   Statement insert = db_.Prepare(
-      "INSERT INTO trajectory (id, \"group\", position, setup, run_seed, purpose, ordinal, attempt,"
-      " sample, turn, stop_reason, tokens, completion_tokens, reward, advantage) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING");
-  insert.Text(trajectory.id).Int(group_n_).Int(position).Int(*setup);
+      "INSERT INTO trajectory (n, id, \"group\", position, setup, run_seed, purpose, ordinal, "
+      "attempt, sample, turn, stop_reason, tokens, completion_tokens, reward, advantage) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING");
+  insert.Int(n).Text(trajectory.id).Int(group_n_).Int(position).Int(*setup);
   BindKey(trajectory.key, &insert);
   absl::Status status = insert.Text(StopReasonName(trajectory.stop_reason))
                             .Int(static_cast<int64_t>(trajectory.tokens.size()))
@@ -268,12 +336,9 @@ absl::Status GroupWriter::WriteTrajectory(const Trajectory& trajectory, int posi
     return absl::DataLossError(absl::StrCat("group ", group_.id, ": trajectory ", trajectory.id,
                                             " is stored already, in another group"));
   }
-  const int64_t n = db_.last_insert_row();
+  state_.recent[trajectory.id] = {n, first_, static_cast<int64_t>(trajectory.tokens.size())};
   status = WriteSegments(trajectory, n);
-  if (status.ok()) status = WriteChannels(trajectory, n);
-  if (status.ok()) status = WriteVerdict(trajectory, n);
-  if (status.ok()) status = WriteParts(trajectory, n);
-  return status;
+  return status.ok() ? WriteVerdict(trajectory, n) : status;
 }
 
 absl::Status GroupWriter::WriteDropped() {
@@ -295,11 +360,14 @@ absl::Status GroupWriter::WriteDropped() {
 absl::Status GroupWriter::Write(const std::string& digest) {
   const absl::StatusOr<int64_t> task = TaskRow();
   if (!task.ok()) return task.status();
+  const absl::StatusOr<int64_t> next = db_.Value("SELECT coalesce(max(n), 0) + 1 FROM trajectory");
+  if (!next.ok()) return next.status();
+  first_ = *next;
   Statement insert = db_.Prepare(
       "INSERT INTO task_group (id, task, run_seed, purpose, ordinal, attempt, sample, turn, "
       "iteration, version, asked, got, outages, skipped, baseline, reward_std, flat, drop_reason, "
-      "digest, generate_us, verify_us) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+      "first, digest, generate_us, verify_us) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   insert.Text(group_.id).Int(*task);
   BindKey(group_.key, &insert);
   absl::Status status = insert.Int(group_.iteration)
@@ -312,6 +380,7 @@ absl::Status GroupWriter::Write(const std::string& digest) {
                             .Real(group_.reward_std)
                             .Int(group_.flat)
                             .Text(DropReasonName(group_.drop))
+                            .Int(group_.trajectories.empty() ? 0 : first_)
                             .Blob(digest)
                             .Int(group_.generate_us)
                             .Int(group_.verify_us)
@@ -322,7 +391,8 @@ absl::Status GroupWriter::Write(const std::string& digest) {
     status = WriteTrajectory(group_.trajectories[i], static_cast<int>(i));
     if (!status.ok()) return status;
   }
-  return WriteDropped();
+  status = WriteChannels();
+  return status.ok() ? WriteDropped() : status;
 }
 
 }  // namespace

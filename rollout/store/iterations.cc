@@ -9,20 +9,12 @@
 namespace hone {
 namespace {
 
-absl::StatusOr<int64_t> TrajectoryRow(Store::State& state, const std::string& id) {
-  Statement row = state.db->Prepare("SELECT n FROM trajectory WHERE id = ?");
-  const absl::StatusOr<bool> found = row.Any(id).Next();
-  if (!found.ok()) return found.status();
-  if (*found) return row.GetInt(0);
+absl::StatusOr<TrajectoryPlace> PlaceOf(Store::State& state, const std::string& id) {
+  const absl::StatusOr<std::optional<TrajectoryPlace>> place = FindTrajectory(state, id);
+  if (!place.ok()) return place.status();
+  if (place->has_value()) return **place;
   return absl::FailedPreconditionError(absl::StrCat("store ", state.path, ": trajectory ", id,
                                                     " is not stored; put its group first"));
-}
-
-absl::StatusOr<int64_t> TokenCount(Store::State& state, int64_t trajectory_n) {
-  Statement row = state.db->Prepare("SELECT tokens FROM trajectory WHERE n = ?");
-  const absl::StatusOr<bool> found = row.Int(trajectory_n).Next();
-  if (!found.ok()) return found.status();
-  return *found ? row.GetInt(0) : 0;
 }
 
 absl::Status WriteUpdate(Store::State& state, int64_t iteration, const UpdateRecord& update) {
@@ -31,32 +23,29 @@ absl::Status WriteUpdate(Store::State& state, int64_t iteration, const UpdateRec
                                                    update.iteration, " in the record of iteration ",
                                                    iteration));
   }
-  absl::Status status =
-      state.db->Prepare("INSERT INTO policy_update VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
-          .Int(iteration)
-          .Int(update.epoch)
-          .Int(update.minibatch)
-          .Any(update.update_id)
-          .Int(update.slots)
-          .Real(update.learning_rate)
-          .Any(update.loss_json)
-          .Any(update.hash_before)
-          .Any(update.hash_after)
-          .Run();
-  if (!status.ok()) return status;
-  for (size_t i = 0; i < update.order.size(); ++i) {
-    const absl::StatusOr<int64_t> trajectory = TrajectoryRow(state, update.order[i]);
-    if (!trajectory.ok()) return trajectory.status();
-    status = state.db->Prepare("INSERT INTO policy_update_sequence VALUES (?, ?, ?, ?, ?)")
-                 .Int(iteration)
-                 .Int(update.epoch)
-                 .Int(update.minibatch)
-                 .Int(static_cast<int64_t>(i))
-                 .Int(*trajectory)
-                 .Run();
-    if (!status.ok()) return status;
+  std::vector<int64_t> rows;
+  for (const std::string& id : update.order) {
+    const absl::StatusOr<TrajectoryPlace> place = PlaceOf(state, id);
+    if (!place.ok()) return place.status();
+    rows.push_back(place->n);
   }
-  return absl::OkStatus();
+  const std::string sequence = EncodeInts(rows);
+  return state.db
+      ->Prepare(
+          "INSERT INTO policy_update (iteration, epoch, minibatch, update_id, slots, "
+          "learning_rate, loss, hash_before, hash_after, sequence) "
+          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .Int(iteration)
+      .Int(update.epoch)
+      .Int(update.minibatch)
+      .Any(update.update_id)
+      .Int(update.slots)
+      .Real(update.learning_rate)
+      .Any(update.loss_json)
+      .Any(update.hash_before)
+      .Any(update.hash_after)
+      .Text(sequence)
+      .Run();
 }
 
 absl::Status WriteVersion(Store::State& state, int64_t iteration, const VersionRecord& version) {
@@ -87,31 +76,56 @@ absl::Status WriteVersion(Store::State& state, int64_t iteration, const VersionR
                    ". The same updates gave two results: compare the backends of both attempts."));
 }
 
-absl::Status WriteAddedChannels(Store::State& state, const IterationRecord& record) {
-  for (const auto& [id, channels] : record.channels) {
-    const absl::StatusOr<int64_t> n = TrajectoryRow(state, id);
-    if (!n.ok()) return n.status();
-    const absl::StatusOr<int64_t> tokens = TokenCount(state, *n);
-    if (!tokens.ok()) return tokens.status();
-    const absl::StatusOr<std::vector<Segment>> segments = ReadSegmentRanges(*state.db, *n, *tokens);
-    if (!segments.ok()) return segments.status();
-    const std::vector<uint8_t> mask_T = SampledMask(*segments, *tokens);
-    absl::StatusOr<int64_t> ordinal = NextChannelOrdinal(*state.db, *n);
-    if (!ordinal.ok()) return ordinal.status();
-    if (*ordinal + static_cast<int64_t>(channels.size()) > kChannelsPerTrajectory) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "trajectory ", id, " has ", *ordinal, " channels; at most ", kChannelsPerTrajectory));
+// A channel that an update adds, by trajectory in the order of rows.
+using AddedValues = std::map<int64_t, std::pair<TrajectoryPlace, const std::vector<float>*>>;
+
+// Neighbours of a group share a row, as the channels that came with them do.
+absl::Status WriteAddedChannel(Store::State& state, int64_t iteration, const std::string& name,
+                               const AddedValues& added) {
+  auto at = added.begin();
+  while (at != added.end()) {
+    const TrajectoryPlace first = at->second.first;
+    std::vector<float> values;
+    std::vector<uint8_t> mask;
+    int64_t count = 0;
+    for (; at != added.end(); ++at, ++count) {
+      const auto& [place, values_T] = at->second;
+      if (place.first != first.first || place.n != first.n + count ||
+          (count > 0 && values.size() + values_T->size() > kMaxSharedValues)) {
+        break;
+      }
+      const absl::StatusOr<std::vector<uint8_t>> mask_T = ReadSampledMask(*state.db, place);
+      if (!mask_T.ok()) return mask_T.status();
+      values.insert(values.end(), values_T->begin(), values_T->end());
+      mask.insert(mask.end(), mask_T->begin(), mask_T->end());
     }
+    const absl::StatusOr<int64_t> ordinal = NextChannelOrdinal(*state.db, first.n);
+    if (!ordinal.ok()) return ordinal.status();
+    const absl::Status status = WriteChannel(state, first.n, count, *ordinal, name, iteration,
+                                             state.codec.EncodeFloats(values, mask));
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteAddedChannels(Store::State& state, const IterationRecord& record) {
+  std::map<std::string, AddedValues> by_name;
+  for (const auto& [id, channels] : record.channels) {
+    const absl::StatusOr<TrajectoryPlace> place = PlaceOf(state, id);
+    if (!place.ok()) return place.status();
     for (const auto& [name, values_T] : channels) {
-      if (static_cast<int64_t>(values_T.size()) != *tokens || name.empty() || !IsPlainText(name)) {
+      if (static_cast<int64_t>(values_T.size()) != place->tokens || name.empty() ||
+          !IsPlainText(name)) {
         return absl::InvalidArgumentError(absl::StrCat("trajectory ", id, ", channel '", name,
                                                        "': ", values_T.size(), " values for ",
-                                                       *tokens, " tokens"));
+                                                       place->tokens, " tokens"));
       }
-      const absl::Status status = WriteChannel(state, *n, (*ordinal)++, name, record.iteration,
-                                               state.codec.EncodeFloats(values_T, mask_T));
-      if (!status.ok()) return status;
+      by_name[name][place->n] = {*place, &values_T};
     }
+  }
+  for (const auto& [name, added] : by_name) {
+    const absl::Status status = WriteAddedChannel(state, record.iteration, name, added);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -168,8 +182,8 @@ absl::Status DeleteIterations(SqliteDb& db, absl::string_view table, int64_t fir
 }
 
 // Children before parents.
-constexpr absl::string_view kIterationTables[] = {"policy_update_sequence", "policy_update",
-                                                  "metric", "observed_metric", "iteration"};
+constexpr absl::string_view kIterationTables[] = {"policy_update", "metric", "observed_metric",
+                                                  "iteration"};
 constexpr absl::string_view kEvaluationTables[] = {"evaluation_completion", "evaluation_item",
                                                    "evaluation_at_k", "evaluation"};
 
@@ -231,6 +245,7 @@ absl::Status Store::PutIteration(const IterationRecord& record) {
   if (status.ok() && state_->unindexed_texts > 0) status = state_->FlushIndex();
   if (status.ok()) status = transaction.Commit();
   if (!status.ok()) state_->ForgetRows();
+  state_->recent.clear();
   return status;
 }
 
@@ -256,8 +271,8 @@ absl::StatusOr<std::vector<UpdateRecord>> Store::Updates(int64_t iteration) {
     update.hash_before = row.String(6);
     update.hash_after = row.String(7);
     Statement sequence = state_->db->Prepare(
-        "SELECT t.id FROM policy_update_sequence s JOIN trajectory t ON t.n = s.trajectory "
-        "WHERE s.iteration = ? AND s.epoch = ? AND s.minibatch = ? ORDER BY s.position");
+        "SELECT trajectory_id FROM update_sequences "
+        "WHERE iteration = ? AND epoch = ? AND minibatch = ? ORDER BY position");
     sequence.Int(iteration).Int(update.epoch).Int(update.minibatch);
     while (true) {
       const absl::StatusOr<bool> another = sequence.Next();

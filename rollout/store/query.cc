@@ -79,18 +79,18 @@ absl::Status CheckNames(const TrajectoryFilter& filter) {
   return absl::OkStatus();
 }
 
-// Completions have their trajectory; prompts are shared, and segments say by whom.
+// A shared text is of every trajectory of its group.
 constexpr absl::string_view kMatches =
-    "t.n IN (SELECT x.trajectory FROM text_index JOIN text x ON x.n = text_index.rowid "
-    "WHERE text_index MATCH ? AND x.trajectory IS NOT NULL "
-    "UNION SELECT s.trajectory FROM text_index JOIN text x ON x.n = text_index.rowid "
-    "JOIN trajectory u ON u.\"group\" = x.\"group\" "
-    "JOIN segment s ON s.trajectory = u.n AND s.text = x.n "
-    "WHERE text_index MATCH ? AND x.trajectory IS NULL)";
+    "t.n IN (SELECT s.trajectory FROM text_index JOIN segment s ON s.n = text_index.rowid "
+    "WHERE text_index MATCH ? AND s.shared = 0 "
+    "UNION SELECT u.n FROM text_index JOIN segment s ON s.n = text_index.rowid "
+    "JOIN trajectory o ON o.n = s.trajectory JOIN task_group h ON h.n = o.\"group\" "
+    "JOIN trajectory u ON u.n >= h.first AND u.n < h.first + h.got "
+    "WHERE text_index MATCH ? AND s.shared = 1)";
 
 constexpr absl::string_view kTrajectoryTables =
-    " FROM trajectory t JOIN task_group g ON g.n = t.\"group\" JOIN task k ON k.n = g.task "
-    "JOIN verdict v ON v.trajectory = t.n AND v.position = 0";
+    " FROM task_group g JOIN trajectory t ON t.n >= g.first AND t.n < g.first + g.got "
+    "JOIN task k ON k.n = g.task JOIN verdict v ON v.n = t.n << 12";
 constexpr absl::string_view kGroupTables = " FROM task_group g JOIN task k ON k.n = g.task";
 
 absl::StatusOr<int64_t> Count(SqliteDb& db, absl::string_view tables, const Where& where) {
@@ -168,8 +168,8 @@ absl::StatusOr<TrajectoryPage> RunTrajectoryQuery(Store::State& state, const Whe
   Statement row = state.db->Prepare(absl::StrCat(
       "SELECT t.id, g.id, k.task_id, k.source, g.iteration, g.version, t.sample, v.outcome, "
       "v.extracted, t.stop_reason, t.reward, t.advantage, t.completion_tokens, k.prompt, "
-      "(SELECT x.body FROM segment s JOIN text x ON x.n = s.text WHERE s.trajectory = t.n AND "
-      "s.kind = 'model' ORDER BY s.position DESC LIMIT 1)",
+      "(SELECT s.text FROM segment s WHERE s.n >= t.n << 12 AND s.n < (t.n + 1) << 12 AND "
+      "s.kind = 'model' ORDER BY s.n DESC LIMIT 1)",
       kTrajectoryTables, where.Sql(), order, " LIMIT ? OFFSET ?"));
   where.Bind(&row);
   row.Int(filter.limit).Int(filter.offset);
@@ -181,7 +181,7 @@ absl::StatusOr<TrajectoryPage> RunTrajectoryQuery(Store::State& state, const Whe
   }
   if (filter.search.empty()) return page;
   const absl::StatusOr<int64_t> behind = state.db->Value(
-      "SELECT (SELECT coalesce(max(n), 0) FROM text) - indexed FROM text_index_state");
+      "SELECT count(*) FROM segment WHERE n > (SELECT indexed FROM text_index_state)");
   if (!behind.ok()) return behind.status();
   page.unsearched_texts = *behind;
   return page;

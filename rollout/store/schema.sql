@@ -5,6 +5,8 @@
 --
 -- Conventions
 --   n            row number inside this file: says nothing outside it, is in no hash.
+--   4096 * n + i the i-th of something that belongs to row n: found without an index, and put at
+--                the end of its table, where putting is cheap.
 --   id           32 hex digits derived from the run and the sampling key, never counted.
 --   ANY          text from outside: TEXT when it is valid UTF-8 without NUL, else BLOB, so that any
 --                bytes come back as they were. Figures marked "real" are ANY as well: a REAL column
@@ -103,6 +105,7 @@ CREATE TABLE task_group (
   reward_std  ANY     NOT NULL,  -- real
   flat        INTEGER NOT NULL,  -- 1: all rewards equal
   drop_reason TEXT    NOT NULL,  -- 'none', or why it was not trained on
+  first       INTEGER NOT NULL,  -- trajectory.n of its first; the others follow; 0: it has none
   digest      BLOB    NOT NULL,  -- fingerprint of the group's content, as put
   generate_us INTEGER NOT NULL,  -- observational
   verify_us   INTEGER NOT NULL   -- observational
@@ -129,19 +132,13 @@ CREATE TABLE trajectory (
   reward            ANY     NOT NULL,  -- real: sum of its parts
   advantage         ANY     NOT NULL   -- real
 ) STRICT;
-CREATE INDEX trajectory_group ON trajectory ("group", position);
 
--- Decoded texts, apart from what refers to them.
-CREATE TABLE text (
-  n          INTEGER PRIMARY KEY,
-  "group"    INTEGER NOT NULL REFERENCES task_group (n),
-  trajectory INTEGER REFERENCES trajectory (n),  -- null: shared by trajectories of the group
-  body       ANY     NOT NULL
-) STRICT;
-
+-- Pieces of trajectories with their decoded texts. What all trajectories of a group have in the
+-- same place, like their prompt, stands once.
 CREATE TABLE segment (
+  n           INTEGER PRIMARY KEY,  -- 4096 * trajectory + position in it
   trajectory  INTEGER NOT NULL REFERENCES trajectory (n),
-  position    INTEGER NOT NULL,  -- in its trajectory, from 0
+  shared      INTEGER NOT NULL,  -- 1: of every trajectory of the group; it stands with the first
   role        ANY     NOT NULL,  -- user, assistant, tool
   kind        TEXT    NOT NULL,  -- prompt, model, tool, environment
   first_token INTEGER NOT NULL,
@@ -150,9 +147,9 @@ CREATE TABLE segment (
   loss_mask   INTEGER NOT NULL,  -- 1: learned from
   version     INTEGER NOT NULL,  -- behaviour version; -1: not sampled
   call_id     ANY     NOT NULL,  -- of a tool call; empty: none
-  text        INTEGER NOT NULL REFERENCES text (n),
-  PRIMARY KEY (trajectory, position)
-) STRICT, WITHOUT ROWID;
+  text        ANY     NOT NULL,
+  CHECK (n >> 12 = trajectory)
+) STRICT;
 
 -- Forms that arrays over tokens come in, shared by many.
 CREATE TABLE channel_kind (
@@ -167,23 +164,36 @@ CREATE TABLE channel_kind (
   UNIQUE (name, format, dtype, layout, codec, layers, slots)
 ) STRICT;
 
--- Arrays over a trajectory's tokens. A new channel is a row, not a migration.
+-- Arrays over tokens of trajectories. A new channel is a row, not a migration.
 CREATE TABLE channel (
-  n          INTEGER PRIMARY KEY,  -- 4096 * trajectory + 0, 1, ...: found without an index
-  trajectory INTEGER NOT NULL REFERENCES trajectory (n),
-  kind       INTEGER NOT NULL REFERENCES channel_kind (n),
-  iteration  INTEGER NOT NULL,  -- that added it; 0: came with the trajectory
-  chunk      INTEGER NOT NULL,  -- pieces are joined in this order; one piece so far: 0
-  shard      INTEGER NOT NULL,  -- where the bytes are; 0: here
-  count      INTEGER NOT NULL,  -- values
-  crc32c     INTEGER NOT NULL,  -- over the raw little-endian values
-  bytes      BLOB    NOT NULL,
+  n            INTEGER PRIMARY KEY,  -- 4096 * trajectory + 0, 1, ...
+  trajectory   INTEGER NOT NULL REFERENCES trajectory (n),
+  trajectories INTEGER NOT NULL,  -- of the group, from `trajectory` on, one after another
+  kind         INTEGER NOT NULL REFERENCES channel_kind (n),
+  iteration    INTEGER NOT NULL,  -- that added it; 0: came with the trajectories
+  chunk        INTEGER NOT NULL,  -- pieces are joined in this order; one piece so far: 0
+  shard        INTEGER NOT NULL,  -- where the bytes are; 0: here
+  count        INTEGER NOT NULL,  -- values
+  crc32c       INTEGER NOT NULL,  -- over the raw little-endian values
+  bytes        BLOB    NOT NULL,
   CHECK (n >> 12 = trajectory)
 ) STRICT;
 CREATE INDEX channel_added ON channel (iteration) WHERE iteration > 0;
 
--- What a verifier said. Row 0 is the live verdict, the one that was rewarded.
+-- Names and weights of parts, in lists that many verdicts share.
+CREATE TABLE part (
+  list     INTEGER NOT NULL,  -- from 1
+  position INTEGER NOT NULL,  -- in the list, from 0
+  name     ANY     NOT NULL,
+  weight   ANY,               -- real; null: a verdict's part, before weights
+  gated    INTEGER NOT NULL,  -- 1: its gate was closed
+  segment  INTEGER,           -- null: about the whole
+  PRIMARY KEY (list, position)
+) STRICT, WITHOUT ROWID;
+
+-- What a verifier said. Position 0 is the live verdict, the one that was rewarded.
 CREATE TABLE verdict (
+  n                   INTEGER PRIMARY KEY,  -- 4096 * trajectory + position
   trajectory          INTEGER NOT NULL REFERENCES trajectory (n),
   position            INTEGER NOT NULL,  -- 0: live; later judgements follow
   origin              TEXT    NOT NULL,  -- live, rescore, replay
@@ -196,34 +206,12 @@ CREATE TABLE verdict (
   evidence            ANY,               -- JSON object of texts; BLOB: docs/store.md; null: none
   attempts            INTEGER NOT NULL,  -- observational: outages before it, plus 1
   elapsed_us          INTEGER NOT NULL,  -- observational
-  PRIMARY KEY (trajectory, position)
-) STRICT, WITHOUT ROWID;
-
--- Named figures of a verdict, before weights.
-CREATE TABLE verdict_part (
-  trajectory INTEGER NOT NULL,
-  verdict    INTEGER NOT NULL,  -- its position
-  position   INTEGER NOT NULL,
-  name       ANY     NOT NULL,
-  raw        ANY,               -- real; null: could not be computed
-  segment    INTEGER,           -- null: about the whole
-  PRIMARY KEY (trajectory, verdict, position),
-  FOREIGN KEY (trajectory, verdict) REFERENCES verdict (trajectory, position)
-) STRICT, WITHOUT ROWID;
-
--- Parts of the reward given for a verdict; value = raw * weight unless gated or null.
-CREATE TABLE reward_part (
-  trajectory INTEGER NOT NULL,
-  verdict    INTEGER NOT NULL,  -- its position
-  position   INTEGER NOT NULL,
-  name       ANY     NOT NULL,
-  raw        ANY,               -- real; null: not computed
-  weight     ANY     NOT NULL,  -- real
-  gated      INTEGER NOT NULL,  -- 1: its gate was closed
-  segment    INTEGER,
-  PRIMARY KEY (trajectory, verdict, position),
-  FOREIGN KEY (trajectory, verdict) REFERENCES verdict (trajectory, position)
-) STRICT, WITHOUT ROWID;
+  parts               INTEGER,           -- part.list of what it measured; null: nothing
+  part_values         TEXT,              -- JSON array: raw figures; null there: not computed
+  rewards             INTEGER,           -- part.list of the reward given for it; null: none
+  reward_values       TEXT,              -- likewise; value = raw * weight unless gated or null
+  CHECK (n = trajectory << 12 | position)
+) STRICT;
 
 -- Observational. Completions that were left out of their group, for the operator.
 CREATE TABLE dropped (
@@ -254,19 +242,9 @@ CREATE TABLE policy_update (
   loss          ANY     NOT NULL,  -- JSON: the loss as sent
   hash_before   ANY     NOT NULL,  -- of the weights
   hash_after    ANY     NOT NULL,
+  sequence      TEXT    NOT NULL,  -- JSON array of trajectory.n: the i-th was summed in slot
+                                   -- i mod slots
   PRIMARY KEY (iteration, epoch, minibatch)
-) STRICT, WITHOUT ROWID;
-
--- The order of an update's sequences: the i-th is summed in slot i mod slots.
-CREATE TABLE policy_update_sequence (
-  iteration  INTEGER NOT NULL,
-  epoch      INTEGER NOT NULL,
-  minibatch  INTEGER NOT NULL,
-  position   INTEGER NOT NULL,
-  trajectory INTEGER NOT NULL REFERENCES trajectory (n),
-  PRIMARY KEY (iteration, epoch, minibatch, position),
-  FOREIGN KEY (iteration, epoch, minibatch)
-      REFERENCES policy_update (iteration, epoch, minibatch)
 ) STRICT, WITHOUT ROWID;
 
 -- Figures that any machine computes again.
@@ -365,13 +343,13 @@ CREATE TABLE event (
   text      ANY     NOT NULL
 ) STRICT;
 
--- Full-text search over text.body. Derived, outside ContentHash; filled some texts behind the
+-- Full-text search over segment.text. Derived, outside ContentHash; filled some texts behind the
 -- table, up to text_index_state.indexed.
 CREATE VIRTUAL TABLE text_index USING fts5 (
-  body, content = 'text', content_rowid = 'n', tokenize = 'unicode61', columnsize = 0);
+  text, content = 'segment', content_rowid = 'n', tokenize = 'unicode61', columnsize = 0);
 CREATE TABLE text_index_state (
   only    INTEGER PRIMARY KEY CHECK (only = 1),
-  indexed INTEGER NOT NULL         -- highest text.n in text_index
+  indexed INTEGER NOT NULL         -- highest segment.n in text_index
 ) STRICT;
 INSERT INTO text_index_state VALUES (1, 0);
 
@@ -385,24 +363,32 @@ FROM task_group g JOIN task k ON k.n = g.task;
 
 CREATE VIEW trajectories AS
 SELECT t.id, g.id AS group_id, g.iteration, g.version, k.task_id, k.source, t.sample, k.prompt,
-       (SELECT x.body FROM segment s JOIN text x ON x.n = s.text
-        WHERE s.trajectory = t.n AND s.kind = 'model' ORDER BY s.position DESC LIMIT 1)
-           AS completion,
+       (SELECT s.text FROM segment s
+        WHERE s.n >= t.n << 12 AND s.n < (t.n + 1) << 12 AND s.kind = 'model'
+        ORDER BY s.n DESC LIMIT 1) AS completion,
        v.outcome, v.extracted, k.answer, t.reward, t.advantage, t.completion_tokens,
        t.stop_reason, g.drop_reason
-FROM trajectory t
-JOIN task_group g ON g.n = t."group"
+FROM task_group g
+JOIN trajectory t ON t.n >= g.first AND t.n < g.first + g.got
 JOIN task k ON k.n = g.task
-LEFT JOIN verdict v ON v.trajectory = t.n AND v.position = 0;
+LEFT JOIN verdict v ON v.n = t.n << 12;
 
 CREATE VIEW segments AS
-SELECT t.id AS trajectory_id, s.position, s.role, s.kind, s.turn, s.first_token, s.token_count,
-       s.loss_mask, s.version, x.body AS text
-FROM segment s JOIN trajectory t ON t.n = s.trajectory JOIN text x ON x.n = s.text;
+SELECT t.id AS trajectory_id, s.n & 4095 AS position, s.role, s.kind, s.turn, s.first_token,
+       s.token_count, s.loss_mask, s.version, s.text
+FROM trajectory t JOIN segment s ON s.n >= t.n << 12 AND s.n < (t.n + 1) << 12
+WHERE s.shared = 0
+UNION ALL
+SELECT t.id, s.n & 4095, s.role, s.kind, s.turn, s.first_token, s.token_count, s.loss_mask,
+       s.version, s.text
+FROM trajectory t
+JOIN task_group g ON g.n = t."group"
+JOIN segment s ON s.n >= g.first << 12 AND s.n < (g.first + 1) << 12
+WHERE s.shared = 1;
 
 CREATE VIEW channels AS
-SELECT t.id AS trajectory_id, f.name, c.iteration, f.dtype, f.layout, f.codec, c.count,
-       length(c.bytes) AS stored_bytes
+SELECT t.id AS trajectory_id, c.trajectories, f.name, c.iteration, f.dtype, f.layout, f.codec,
+       c.count, length(c.bytes) AS stored_bytes
 FROM channel c JOIN channel_kind f ON f.n = c.kind JOIN trajectory t ON t.n = c.trajectory;
 
 CREATE VIEW verdicts AS
@@ -416,12 +402,13 @@ JOIN task k ON k.n = g.task
 JOIN verifier f ON f.n = v.verifier;
 
 CREATE VIEW rewards AS
-SELECT t.id AS trajectory_id, g.iteration, p.name AS part, p.raw, p.weight, p.gated,
-       CASE WHEN p.gated OR p.raw IS NULL THEN 0.0 ELSE p.raw * p.weight END AS value
-FROM reward_part p
-JOIN trajectory t ON t.n = p.trajectory
-JOIN task_group g ON g.n = t."group"
-WHERE p.verdict = 0;
+SELECT t.id AS trajectory_id, g.iteration, p.name AS part, x.value AS raw, p.weight, p.gated,
+       CASE WHEN p.gated OR x.value IS NULL THEN 0.0 ELSE x.value * p.weight END AS value
+FROM task_group g
+JOIN trajectory t ON t.n >= g.first AND t.n < g.first + g.got
+JOIN verdict v ON v.n = t.n << 12
+JOIN json_each(v.reward_values) x
+JOIN part p ON p.list = v.rewards AND p.position = x.key;
 
 CREATE VIEW drops AS
 SELECT g.iteration, g.id AS group_id, 'group' AS what, g.drop_reason AS reason, '' AS detail
@@ -432,11 +419,13 @@ FROM dropped d JOIN task_group g ON g.n = d."group";
 
 CREATE VIEW updates AS
 SELECT u.iteration, u.epoch, u.minibatch, u.update_id, u.slots, u.learning_rate,
-       (SELECT count(*) FROM policy_update_sequence s
-        WHERE s.iteration = u.iteration AND s.epoch = u.epoch AND s.minibatch = u.minibatch)
-           AS sequences,
-       u.loss, u.hash_before, u.hash_after
+       (SELECT count(*) FROM json_each(u.sequence)) AS sequences, u.loss, u.hash_before, u.hash_after
 FROM policy_update u;
+
+CREATE VIEW update_sequences AS
+SELECT u.iteration, u.epoch, u.minibatch, s.key AS position, s.key % u.slots AS slot,
+       t.id AS trajectory_id
+FROM policy_update u JOIN json_each(u.sequence) s JOIN trajectory t ON t.n = s.value;
 
 CREATE VIEW metrics AS
 SELECT iteration, name, value, 0 AS observational FROM metric

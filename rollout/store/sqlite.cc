@@ -188,8 +188,13 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& targ
 }
 
 SqliteDb::~SqliteDb() {
-  for (auto& [sql, statement] : prepared_) sqlite3_finalize(statement);
+  ForgetStatements();
   sqlite3_close(handle_);
+}
+
+void SqliteDb::ForgetStatements() {
+  for (auto& [sql, statement] : prepared_) sqlite3_finalize(statement);
+  prepared_.clear();
 }
 
 Statement SqliteDb::Prepare(absl::string_view sql) {

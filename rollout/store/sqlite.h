@@ -79,6 +79,7 @@ class SqliteDb {
   Statement Prepare(absl::string_view sql);
   absl::Status Exec(const std::string& sql);              // any number of statements
   absl::StatusOr<int64_t> Value(const std::string& sql);  // one integer
+  void ForgetStatements();                                // REQUIRES: none is in use
 
   int64_t last_insert_row() const;
   int64_t changed_rows() const;

@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -19,6 +21,13 @@
 #include "rollout/store/store.h"
 
 namespace hone {
+
+// Where a trajectory's rows are.
+struct TrajectoryPlace {
+  int64_t n = 0;
+  int64_t first = 0;   // n of the first one of its group
+  int64_t tokens = 0;  // T
+};
 
 struct Store::State {
   std::string path;
@@ -31,6 +40,9 @@ struct Store::State {
   absl::flat_hash_map<std::string, int64_t> setups;
   absl::flat_hash_map<std::string, int64_t> verifiers;
   absl::flat_hash_map<std::string, int64_t> channel_kinds;
+  absl::flat_hash_map<std::string, int64_t> part_lists;
+  // Trajectories put since the last iteration was recorded, by id: its record will name them.
+  absl::flat_hash_map<std::string, TrajectoryPlace> recent;
   // Texts behind the full-text index, in this process; the first flush covers what came before.
   int64_t unindexed_texts = 0;
   int64_t unindexed_bytes = 0;
@@ -67,27 +79,60 @@ absl::Status CheckGroup(const Group& group);
 
 // group_writer.cc. The caller holds the mutex.
 absl::Status WriteGroup(Store::State& state, const Group& group);
+// parts.cc. Lists of parts, shared by many verdicts.
+struct StoredPart {
+  std::string name;
+  std::optional<double> weight;  // none: a verdict's part
+  bool gated = false;
+  std::optional<int32_t> segment;
+};
+// The row of a list, written when it is new.
+absl::StatusOr<int64_t> PartListRow(Store::State& state, absl::Span<const StoredPart> parts);
+absl::StatusOr<std::vector<StoredPart>> ReadPartList(SqliteDb& db, int64_t list);
+
 // group_reader.cc. Observational fields are zero, except backend and verify_attempts.
 absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::string& id,
                                                std::string* stored_digest);
 absl::StatusOr<std::optional<Trajectory>> ReadTrajectory(Store::State& state,
                                                          const std::string& id);
-// The segments' kinds and ranges alone. DATA_LOSS for one outside the trajectory's tokens.
-absl::StatusOr<std::vector<Segment>> ReadSegmentRanges(SqliteDb& db, int64_t trajectory_n,
-                                                       int64_t tokens);
+// nullopt when there is none.
+absl::StatusOr<std::optional<TrajectoryPlace>> FindTrajectory(Store::State& state,
+                                                              const std::string& id);
+// SampledMask of a stored trajectory. DATA_LOSS for a segment outside its tokens.
+absl::StatusOr<std::vector<uint8_t>> ReadSampledMask(SqliteDb& db, const TrajectoryPlace& place);
 
-// channels.cc. A trajectory has rows 4096 n to 4096 n + 4095 of the table channel.
-inline constexpr int64_t kChannelsPerTrajectory = 4096;
-// Writes a row; `ordinal` counts the trajectory's channels.
-absl::Status WriteChannel(Store::State& state, int64_t trajectory_n, int64_t ordinal,
-                          absl::string_view name, int64_t iteration, const ChannelBytes& channel);
+// channels.cc. What belongs to trajectory n has rows 4096 n to 4096 n + 4095 of the tables
+// segment, channel and verdict.
+inline constexpr int64_t kRowsPerTrajectory = 4096;
+// Trajectories share a row of values up to this many: beyond it, rows cost nothing.
+inline constexpr size_t kMaxSharedValues = 1 << 16;
+// Writes a row for `trajectories` of a group; `ordinal` counts the first one's channels.
+absl::Status WriteChannel(Store::State& state, int64_t trajectory_n, int64_t trajectories,
+                          int64_t ordinal, absl::string_view name, int64_t iteration,
+                          const ChannelBytes& channel);
 // The first ordinal that is free. INVALID_ARGUMENT if there is none.
 absl::StatusOr<int64_t> NextChannelOrdinal(SqliteDb& db, int64_t trajectory_n);
+// The trajectories that a channel's row covers, with ids. DATA_LOSS when they are not there.
+struct CoveredTrajectory {
+  std::string id;
+  TrajectoryPlace place;
+  std::vector<uint8_t> mask_T;  // SampledMask
+};
+absl::StatusOr<std::vector<CoveredTrajectory>> ReadCovered(SqliteDb& db,
+                                                           const ChannelBytes& channel);
+// A channel's values as floats, one list [T] a covered trajectory; exact for ids below 2^24.
+absl::StatusOr<std::vector<std::vector<float>>> DecodeApart(
+    ChannelCodec& codec, const ChannelBytes& channel, absl::Span<const CoveredTrajectory> covered);
 // Columns of channel c and channel_kind f that ReadChannelBytes reads.
 inline constexpr char kChannelColumns[] =
-    "f.dtype, f.layout, f.codec, f.layers, f.slots, c.count, c.crc32c, c.bytes, f.format, c.shard";
+    "f.dtype, f.layout, f.codec, f.layers, f.slots, c.count, c.crc32c, c.bytes, f.format, c.shard, "
+    "c.trajectory, c.trajectories";
+inline constexpr int kChannelColumnCount = 12;
 // kChannelColumns from `column` on. DATA_LOSS for another format or shard.
 absl::StatusOr<ChannelBytes> ReadChannelBytes(const Statement& row, int column);
+
+// migrate.cc. Fills an empty store from one of schema version 1, which is only read.
+absl::Status CopyFromVersion1(Store::State& state, const std::string& old_uri);
 
 // content.cc. The rows that an iteration or an evaluation has, in canonical form.
 absl::Status WriteIterationContent(Store::State& state, int64_t iteration, CanonicalWriter* out);

@@ -22,6 +22,7 @@ namespace {
 
 constexpr int64_t kFlushTexts = 256;
 constexpr int64_t kFlushBytes = 1 << 20;
+constexpr size_t kMaxRecent = 1 << 18;
 
 bool FileExists(const std::string& path) {
   struct stat info;
@@ -53,8 +54,8 @@ std::string FolderOf(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// file:PATH?immutable=1 with the characters that mean something in a URI escaped.
-std::string ImmutableUri(const std::string& path) {
+// file:PATH?PARAMETER with the characters that mean something in a URI escaped.
+std::string FileUri(const std::string& path, const std::string& parameter) {
   std::string uri = "file:";
   for (const char c : path) {
     if (c == '%' || c == '?' || c == '#') {
@@ -63,7 +64,7 @@ std::string ImmutableUri(const std::string& path) {
       uri.push_back(c);
     }
   }
-  return uri + "?immutable=1";
+  return uri + "?" + parameter;
 }
 
 absl::Status CheckHeader(SqliteDb& db) {
@@ -109,6 +110,20 @@ absl::Status Configure(SqliteDb& db, bool writable) {
   return db.Exec(sql);
 }
 
+// A new database with the tables. Nobody sees it before it is whole: fsync is left to the caller.
+absl::StatusOr<std::unique_ptr<SqliteDb>> OpenEmpty(const std::string& target,
+                                                    const std::string& path) {
+  absl::StatusOr<std::unique_ptr<SqliteDb>> db =
+      SqliteDb::Open(target, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI);
+  if (!db.ok()) return db;
+  const absl::Status status =
+      (*db)->Exec(absl::StrCat("PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; BEGIN;",
+                               kStoreSchemaSql, "PRAGMA application_id = ", kStoreApplicationId,
+                               "; PRAGMA user_version = ", kStoreSchemaVersion, "; COMMIT;"));
+  if (!status.ok()) return status;
+  return db;
+}
+
 // The tables, in a file of another name that becomes `path` when it is whole.
 absl::Status CreateFile(const std::string& path) {
   if (FileExists(path)) {
@@ -117,17 +132,7 @@ absl::Status CreateFile(const std::string& path) {
   }
   const std::string temporary = absl::StrCat(path, ".tmp-", getpid());
   RemoveWithJournals(temporary);
-  absl::Status status;
-  {
-    absl::StatusOr<std::unique_ptr<SqliteDb>> db =
-        SqliteDb::Open(temporary, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    if (!db.ok()) return db.status();
-    // Nobody sees the file before it is renamed: one fsync at the end is enough.
-    status =
-        (*db)->Exec(absl::StrCat("PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; BEGIN;",
-                                 kStoreSchemaSql, "PRAGMA application_id = ", kStoreApplicationId,
-                                 "; PRAGMA user_version = ", kStoreSchemaVersion, "; COMMIT;"));
-  }
+  absl::Status status = OpenEmpty(temporary, path).status();
   if (status.ok()) status = SyncFile(temporary);
   if (status.ok() &&
       renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0 &&
@@ -144,10 +149,51 @@ absl::Status CreateFile(const std::string& path) {
   return SyncFile(FolderOf(path));
 }
 
+// The store at `old_uri` in today's form: in a file of its own, or (target empty) in a private
+// database that goes away with its connection.
+absl::StatusOr<std::unique_ptr<SqliteDb>> Migrate(const std::string& old_uri,
+                                                  const std::string& target,
+                                                  const std::string& path) {
+  absl::StatusOr<std::unique_ptr<SqliteDb>> db = OpenEmpty(target, path);
+  if (!db.ok()) return db;
+  Store::State state;
+  state.path = path;
+  state.db = *std::move(db);
+  const absl::Status status = CopyFromVersion1(state, old_uri);
+  if (!status.ok()) return status;
+  return std::move(state.db);
+}
+
+// Puts a store of today's form in the place of an older one, which is whole until then.
+absl::Status MigrateFile(const std::string& path) {
+  {
+    absl::StatusOr<std::unique_ptr<SqliteDb>> old =
+        SqliteDb::Open(path, path, SQLITE_OPEN_READWRITE);
+    if (!old.ok()) return old.status();
+    // A log that stayed behind would be taken for the new file's. Refused while others read.
+    const absl::Status status = (*old)->Exec("PRAGMA journal_mode = DELETE");
+    if (!status.ok()) return status;
+  }
+  const std::string temporary = absl::StrCat(path, ".tmp-", getpid());
+  RemoveWithJournals(temporary);
+  absl::Status status = Migrate(FileUri(path, "mode=ro"), temporary, path).status();
+  if (status.ok()) status = SyncFile(temporary);
+  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
+    status = absl::UnavailableError(
+        absl::StrCat("store ", path, " cannot be replaced: ", std::strerror(errno)));
+  }
+  if (!status.ok()) {
+    RemoveWithJournals(temporary);
+    return status;
+  }
+  return SyncFile(FolderOf(path));
+}
+
 absl::StatusOr<std::unique_ptr<SqliteDb>> Connect(const std::string& path, bool writable) {
   if (!FileExists(path)) {
     return absl::NotFoundError(absl::StrCat("there is no store at ", path));
   }
+  std::string uri = FileUri(path, "mode=ro");
   absl::StatusOr<std::unique_ptr<SqliteDb>> db =
       SqliteDb::Open(path, path, writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
   if (!db.ok()) return db;
@@ -160,11 +206,25 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> Connect(const std::string& path, bool 
                        " has a write-ahead log and its folder may not be written: open it once "
                        "where it may, or copy both files."));
     }
-    db = SqliteDb::Open(ImmutableUri(path), path, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+    uri = FileUri(path, "immutable=1");
+    db = SqliteDb::Open(uri, path, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
     if (!db.ok()) return db;
     status = CheckHeader(**db);
   }
   if (!status.ok()) return status;
+  const absl::StatusOr<int64_t> version = (*db)->Value("PRAGMA user_version");
+  if (!version.ok()) return version.status();
+  if (*version < kStoreSchemaVersion) {
+    db->reset();
+    if (writable) {
+      status = MigrateFile(path);
+      if (!status.ok()) return status;
+      db = SqliteDb::Open(path, path, SQLITE_OPEN_READWRITE);
+    } else {
+      db = Migrate(uri, "", path);
+    }
+    if (!db.ok()) return db;
+  }
   status = Configure(**db, writable);
   if (!status.ok()) return status;
   return db;
@@ -182,16 +242,18 @@ void Store::State::ForgetRows() {
   setups.clear();
   verifiers.clear();
   channel_kinds.clear();
+  part_lists.clear();
+  recent.clear();
 }
 
 absl::Status Store::State::FlushIndex() {
   absl::Status status = db->Prepare(
-                              "INSERT INTO text_index (rowid, body) SELECT n, body FROM text "
+                              "INSERT INTO text_index (rowid, text) SELECT n, text FROM segment "
                               "WHERE n > (SELECT indexed FROM text_index_state)")
                             .Run();
   if (!status.ok()) return status;
   status =
-      db->Prepare("UPDATE text_index_state SET indexed = (SELECT coalesce(max(n), 0) FROM text)")
+      db->Prepare("UPDATE text_index_state SET indexed = (SELECT coalesce(max(n), 0) FROM segment)")
           .Run();
   if (!status.ok()) return status;
   unindexed_texts = 0;
@@ -223,7 +285,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path, Mode
   state->mode = mode;
   state->db = *std::move(db);
   const absl::StatusOr<int64_t> behind = state->db->Value(
-      "SELECT (SELECT coalesce(max(n), 0) FROM text) - indexed FROM text_index_state");
+      "SELECT count(*) FROM segment WHERE n > (SELECT indexed FROM text_index_state)");
   if (!behind.ok()) return behind.status();
   state->unindexed_texts = *behind;
   return std::unique_ptr<Store>(new Store(std::move(state)));
@@ -356,6 +418,8 @@ absl::Status Store::PutGroups(absl::Span<const Group> groups) {
   }
   if (status.ok()) status = transaction.Commit();
   if (!status.ok()) state_->ForgetRows();
+  // Where iterations are never recorded nobody asks for these.
+  if (state_->recent.size() > kMaxRecent) state_->recent.clear();
   return status;
 }
 

@@ -137,8 +137,8 @@ class Store {
   // Several whole groups in one transaction, all or none: cheaper, as pages are written once.
   absl::Status PutGroups(absl::Span<const Group> groups);
   // The stored group as it was put, bit for bit; generate_us, verify_us, lost and elapsed_us are
-  // zero. nullopt when there is none. DATA_LOSS names trajectory and channel when a checksum does
-  // not hold, and the group when its rows are not what was put.
+  // zero. nullopt when there is none. DATA_LOSS names trajectory (the first of those that share it)
+  // and channel when a checksum does not hold, and the group when its rows are not what was put.
   absl::StatusOr<std::optional<Group>> GetGroup(const std::string& id);
   absl::StatusOr<std::optional<Trajectory>> GetTrajectory(const std::string& id);
   // Trajectory ids may be given by a unique prefix. NOT_FOUND; INVALID_ARGUMENT if several match.

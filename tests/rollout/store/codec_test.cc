@@ -45,8 +45,8 @@ TEST(ChannelCodec, StoresSampledTokensAloneUnlessOthersHaveValues) {
 
 TEST(ChannelCodec, RefusesEverySpoiledPart) {
   ChannelCodec codec;
-  const std::vector<float> values_T(1000, 0.5f);
-  const std::vector<uint8_t> mask_T(1000, 1);
+  const std::vector<float> values_T(2000, 0.5f);
+  const std::vector<uint8_t> mask_T(2000, 1);
   const ChannelBytes good = codec.EncodeFloats(values_T, mask_T);
   EXPECT_EQ(good.codec, "zstd");
   const auto refused = [&](const std::function<void(ChannelBytes*)>& spoil) {
@@ -109,6 +109,37 @@ TEST(PlainText, IsValidUtf8WithoutNul) {
   EXPECT_FALSE(IsPlainText(absl::string_view("\0", 1)));
   EXPECT_FALSE(IsPlainText(absl::string_view("0123456\0", 8)));
   EXPECT_FALSE(IsPlainText(absl::string_view("01234567\0", 9)));
+}
+
+TEST(Codec, GivesBackFiguresBitForBit) {
+  std::vector<std::optional<double>> values = {
+      0.0,    -0.0,     1.0,         -1.0,         0.1,      1.0 / 3,  1e300,
+      5e-324, -2.5e-17, 123456789.0, std::nullopt, HUGE_VAL, -HUGE_VAL};
+  std::mt19937_64 random(4);
+  for (int i = 0; i < 2000; ++i) {
+    const double value = std::bit_cast<double>(random());
+    if (!std::isnan(value)) values.emplace_back(value);
+  }
+  const auto read = DecodeReals(EncodeReals(values));
+  ASSERT_TRUE(read.ok()) << read.status();
+  ASSERT_EQ(read->size(), values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    ASSERT_EQ((*read)[i].has_value(), values[i].has_value()) << i;
+    if (values[i]) {
+      EXPECT_EQ(std::bit_cast<uint64_t>(*(*read)[i]), std::bit_cast<uint64_t>(*values[i])) << i;
+    }
+  }
+  EXPECT_EQ(EncodeReals({1.0, std::nullopt, -0.5}), "[1.0,null,-0.5]");
+  EXPECT_EQ(EncodeReals({}), "[]");
+  EXPECT_TRUE(DecodeReals("[]")->empty());
+  EXPECT_EQ(EncodeInts({3, -1}), "[3,-1]");
+}
+
+TEST(Codec, CallsOtherTextsThanFiguresDataLoss) {
+  for (const char* text : {"", "[", "]", "[1.0", "1.0]", "[1.0,]", "[,1.0]", "[x]", "[1.0 ]",
+                           "[nan]", "[1.0,,2.0]", "{}", "[[1.0]]", "[\"1\"]"}) {
+    EXPECT_TRUE(absl::IsDataLoss(DecodeReals(text).status())) << text;
+  }
 }
 
 }  // namespace

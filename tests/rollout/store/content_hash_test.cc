@@ -139,18 +139,19 @@ TEST(ContentHash, ChangesWithEveryContentValue) {
       "UPDATE setup SET temperature = 0.5 WHERE n = 1",
       "UPDATE trajectory SET advantage = 0.0 WHERE n = 1",
       "UPDATE trajectory SET stop_reason = 'length' WHERE n = 1",
-      "UPDATE text SET body = 'x' WHERE n = 2",
-      "UPDATE segment SET turn = 9 WHERE trajectory = 1 AND position = 0",
+      "UPDATE segment SET text = 'x' WHERE n = 4096 + 1",
+      "UPDATE segment SET turn = 9 WHERE n = 4096",
       "UPDATE verdict SET outcome = iif(outcome = 'wrong', 'correct', 'wrong') "
       "WHERE trajectory = 1",
       "UPDATE verdict SET evidence = '{\"gold\":\"14\"}' WHERE trajectory = 1",
-      "UPDATE verdict_part SET raw = 0.5 WHERE trajectory = 1",
-      "UPDATE reward_part SET weight = 2.0 WHERE trajectory = 1 AND position = 1",
-      "DELETE FROM reward_part WHERE trajectory = 1 AND position = 1",
+      "UPDATE verdict SET part_values = '[0.5]' WHERE n = 4096",
+      "UPDATE part SET weight = 2.0 "
+      "WHERE list = (SELECT rewards FROM verdict WHERE n = 4096) AND position = 1",
+      "UPDATE verdict SET rewards = NULL WHERE n = 4096",
       "DELETE FROM channel WHERE n = 4096 + 2",
       "UPDATE policy_update SET learning_rate = 1.0 WHERE iteration = 1",
-      "UPDATE policy_update_sequence SET position = position + 1 "
-      "WHERE iteration = 1 AND position = 2",
+      "UPDATE policy_update SET sequence = (SELECT json_group_array(value) FROM (SELECT value "
+      "FROM json_each(sequence) ORDER BY value DESC)) WHERE iteration = 1",
       "UPDATE metric SET value = 0.25 WHERE iteration = 3 AND name = 'reward/mean'",
       "UPDATE evaluation SET accuracy = 1.0 WHERE iteration = 2",
       "UPDATE evaluation_completion SET completion = 'x' WHERE n = 1",

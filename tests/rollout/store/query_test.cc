@@ -191,7 +191,7 @@ TEST_F(QueryTest, EveryViewCanBeRead) {
   }
   EXPECT_EQ(views, (std::set<std::string>{"channels", "curves", "drops", "evaluations", "groups",
                                           "metrics", "rewards", "segments", "trajectories",
-                                          "updates", "verdicts"}));
+                                          "update_sequences", "updates", "verdicts"}));
   for (const std::string& view : views) {
     Statement row = db.Prepare("SELECT * FROM " + view);
     while (true) {
