@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/checkpoint/config_json.h"
 
-#include <cassert>
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
-#include "policy/checkpoint/json_text.h"
 #include "policy/tokenizer/json_limits.h"
 
 namespace hone {
@@ -70,6 +71,8 @@ class Fields {
                                                "; Hone can honour only ", neutral.dump())));
   }
 
+  // Present, perhaps as null.
+  bool Present(const char* name) const { return object_.contains(name); }
   // nullptr: absent or null.
   const json* Find(const char* name) const {
     const auto at = object_.find(name);
@@ -92,17 +95,48 @@ class Fields {
   absl::Status status_;
 };
 
-// What the classes of transformers take for a field that a file leaves out.
-ModelConfig DefaultsOf(const std::string& model_type) {
+// A family: its name, the class that published it, and what the class takes for a field that a
+// file leaves out.
+struct Family {
+  const char* model_type;
+  const char* architecture;
+  bool latent;
+  bool experts;
+};
+constexpr Family kFamilies[] = {
+    {"deepseek_v3", "DeepseekV3ForCausalLM", true, true},
+    {"deepseek_v2", "DeepseekV2ForCausalLM", true, true},
+    {"deepseek", "DeepseekForCausalLM", false, true},
+    {"llama", "LlamaForCausalLM", false, false},
+    {"mistral", "MistralForCausalLM", false, false},
+    {"qwen2", "Qwen2ForCausalLM", false, false},
+    {"qwen3", "Qwen3ForCausalLM", false, false},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", false, true},
+};
+
+ModelConfig DefaultsOf(const Family& family) {
   ModelConfig config;
-  config.model_type = model_type;
-  const bool v3 = model_type == "deepseek_v3";
+  config.model_type = family.model_type;
+  const bool v3 = config.model_type == "deepseek_v3";
   config.topk_method = v3 ? "noaux_tc" : "greedy";
   config.scoring_func = v3 ? "sigmoid" : "softmax";
   config.norm_topk_prob = v3;
   config.routed_scaling_factor = v3 ? 2.5 : 1.0;
   config.first_k_dense_replace = v3 ? 3 : 0;
+  config.rope_pairing =
+      family.latent ? kernels::RopePairing::kAdjacent : kernels::RopePairing::kHalves;
+  config.qkv_bias = config.model_type == "qwen2";
+  config.qk_norm = config.model_type == "qwen3" || config.model_type == "qwen3_moe";
   return config;
+}
+
+void ReadYarn(Fields* fields, RopeScaling* rope) {
+  fields->Optional("beta_fast", &rope->beta_fast);
+  fields->Optional("beta_slow", &rope->beta_slow);
+  fields->Optional("mscale", &rope->mscale);
+  fields->Optional("mscale_all_dim", &rope->mscale_all_dim);
+  fields->OnlyNeutral("attention_factor", nullptr);
+  fields->OnlyNeutral("truncate", true);
 }
 
 void ReadRope(const json& scaling, bool with_theta, ModelConfig* config, Fields* outer) {
@@ -115,62 +149,96 @@ void ReadRope(const json& scaling, bool with_theta, ModelConfig* config, Fields*
   fields.Optional("type", &type);
   fields.Optional("rope_type", &type);
   if (with_theta) fields.Optional("rope_theta", &config->rope_theta);
-  if (type == "yarn") {
-    RopeScaling& rope = config->rope_scaling;
-    rope.yarn = true;
-    fields.Required("factor", &rope.factor);
+  double rotated = 1;
+  fields.Optional("partial_rotary_factor", &rotated);
+  if (rotated != 1) fields.OnlyNeutral("partial_rotary_factor", 1.0);
+  RopeScaling& rope = config->rope_scaling;
+  if (type != "default") fields.Required("factor", &rope.factor);
+  if (type == "linear") {
+    rope.kind = RopeScalingKind::kLinear;
+  } else if (type == "llama3" || type == "yarn") {
+    rope.kind = type == "yarn" ? RopeScalingKind::kYarn : RopeScalingKind::kLlama3;
     fields.Required("original_max_position_embeddings", &rope.original_max_position_embeddings);
-    fields.Optional("beta_fast", &rope.beta_fast);
-    fields.Optional("beta_slow", &rope.beta_slow);
-    fields.Optional("mscale", &rope.mscale);
-    fields.Optional("mscale_all_dim", &rope.mscale_all_dim);
-    fields.OnlyNeutral("attention_factor", nullptr);
-    fields.OnlyNeutral("truncate", true);
+    if (rope.yarn()) {
+      ReadYarn(&fields, &rope);
+    } else {
+      fields.Required("low_freq_factor", &rope.low_freq_factor);
+      fields.Required("high_freq_factor", &rope.high_freq_factor);
+    }
   } else if (type != "default") {
-    fields.Fail(absl::UnimplementedError(
-        absl::StrCat("config.json: the rope type \"", type, "\"; Hone knows default and yarn")));
+    return outer->Fail(absl::UnimplementedError(absl::StrCat(
+        "config.json: the rope type \"", type, "\"; Hone knows default, linear, llama3 and yarn")));
   }
   outer->Fail(fields.status());
 }
 
-// A token id, or a list with one.
-void ReadTokenId(const char* name, int32_t* to, Fields* fields) {
+// A token id, or a list of them where `more` can take those after the first.
+void ReadTokenIds(const char* name, int32_t* to, std::vector<int32_t>* more, Fields* fields) {
   const json* value = fields->Find(name);
-  if (value != nullptr && value->is_array()) {
-    if (value->size() != 1 || !(*value)[0].is_number_unsigned() ||
-        (*value)[0].get<uint64_t>() > uint64_t{std::numeric_limits<int32_t>::max()}) {
-      return fields->Fail(absl::UnimplementedError(
-          absl::StrCat("config.json: \"", name, "\" is a list; Hone honours one such token")));
-    }
-    *to = (*value)[0].get<int32_t>();
-    return;
+  if (value == nullptr || !value->is_array()) return fields->Optional(name, to);
+  const size_t most = more == nullptr ? 1 : 64;
+  if (value->empty() || value->size() > most) {
+    return fields->Fail(absl::UnimplementedError(absl::StrCat(
+        "config.json: \"", name, "\" is a list of ", value->size(), "; Hone takes 1 to ", most)));
   }
-  fields->Optional(name, to);
+  for (size_t i = 0; i < value->size(); ++i) {
+    const json& token = (*value)[i];
+    if (!token.is_number_unsigned() ||
+        token.get<uint64_t>() > uint64_t{std::numeric_limits<int32_t>::max()}) {
+      return fields->Fail(absl::InvalidArgumentError(
+          absl::StrCat("config.json: \"", name, "\" holds something that is no token id")));
+    }
+    if (i == 0) {
+      *to = token.get<int32_t>();
+    } else {
+      more->push_back(token.get<int32_t>());
+    }
+  }
 }
 
 void RefuseWhatCannotBeHonoured(Fields* fields) {
   fields->OnlyNeutral("hidden_act", "silu");
-  fields->OnlyNeutral("attention_bias", false);
   fields->OnlyNeutral("mlp_bias", false);
-  fields->OnlyNeutral("rope_interleave", true);
-  fields->OnlyNeutral("quantization_config", nullptr);
+  fields->OnlyNeutral("index_topk", nullptr);  // sparse attention
+  fields->OnlyNeutral("shared_expert_intermediate_size", nullptr);
   double dropout = 0;
   fields->Optional("attention_dropout", &dropout);
   if (dropout != 0) fields->OnlyNeutral("attention_dropout", 0.0);
+  if (const json* kinds = fields->Find("layer_types"); kinds != nullptr && kinds->is_array()) {
+    for (const json& kind : *kinds) {
+      if (kind != "full_attention" && kind != "sliding_attention") {
+        fields->Fail(absl::UnimplementedError(absl::StrCat("config.json: \"layer_types\" has ",
+                                                           kind.dump().substr(0, 80),
+                                                           "; Hone knows full_attention alone")));
+      }
+    }
+  }
 }
 
-void ReadShape(ModelConfig* config, Fields* fields) {
-  fields->Required("vocab_size", &config->vocab_size);
-  fields->Required("hidden_size", &config->hidden_size);
-  fields->Required("intermediate_size", &config->intermediate_size);
-  fields->Required("num_hidden_layers", &config->num_hidden_layers);
-  fields->Required("num_attention_heads", &config->num_attention_heads);
+// A window as long as the context hides nothing.
+void RefuseWindow(const ModelConfig& config, Fields* fields) {
+  bool used = config.model_type == "mistral";  // the others have a switch
+  fields->Optional("use_sliding_window", &used);
+  if (!used) return;
+  int32_t window = 4096;  // what the published classes take when the key is absent
+  if (fields->Present("sliding_window") && fields->Find("sliding_window") == nullptr) return;
+  fields->Optional("sliding_window", &window);
+  if (window >= config.max_position_embeddings) return;
+  fields->Fail(absl::UnimplementedError(
+      absl::StrCat("config.json: \"sliding_window\" is ", window, " tokens of a context of ",
+                   config.max_position_embeddings, "; Hone has no attention that forgets")));
+}
+
+void ReadLatent(ModelConfig* config, Fields* fields) {
   fields->Optional("q_lora_rank", &config->q_lora_rank);
   fields->Required("kv_lora_rank", &config->kv_lora_rank);
   fields->Required("qk_nope_head_dim", &config->qk_nope_head_dim);
   fields->Required("qk_rope_head_dim", &config->qk_rope_head_dim);
   fields->Required("v_head_dim", &config->v_head_dim);
-  fields->Required("max_position_embeddings", &config->max_position_embeddings);
+  fields->OnlyNeutral("attention_bias", false);
+  bool adjacent = true;
+  fields->Optional("rope_interleave", &adjacent);
+  if (!adjacent) config->rope_pairing = kernels::RopePairing::kHalves;
   int32_t key_heads = config->num_attention_heads;
   fields->Optional("num_key_value_heads", &key_heads);
   if (key_heads != config->num_attention_heads) {
@@ -180,7 +248,47 @@ void ReadShape(ModelConfig* config, Fields* fields) {
   }
 }
 
+void ReadGrouped(ModelConfig* config, Fields* fields) {
+  config->num_key_value_heads = config->num_attention_heads;
+  fields->Optional("num_key_value_heads", &config->num_key_value_heads);
+  if (config->num_attention_heads > 0) {
+    config->head_dim = config->hidden_size / config->num_attention_heads;
+  }
+  if (config->qk_norm) config->head_dim = 128;  // as Qwen3's class has it
+  fields->Optional("head_dim", &config->head_dim);
+  bool bias = false;
+  fields->Optional("attention_bias", &bias);
+  if (!bias) return;
+  if (config->model_type == "llama" || config->model_type == "qwen3" ||
+      config->model_type == "qwen3_moe") {
+    config->qkv_bias = config->o_bias = true;
+  } else {
+    fields->OnlyNeutral("attention_bias", false);
+  }
+}
+
+void ReadShape(const Family& family, ModelConfig* config, Fields* fields) {
+  fields->Required("vocab_size", &config->vocab_size);
+  fields->Required("hidden_size", &config->hidden_size);
+  fields->Required("intermediate_size", &config->intermediate_size);
+  fields->Required("num_hidden_layers", &config->num_hidden_layers);
+  fields->Required("num_attention_heads", &config->num_attention_heads);
+  fields->Required("max_position_embeddings", &config->max_position_embeddings);
+  if (family.latent) {
+    ReadLatent(config, fields);
+  } else {
+    ReadGrouped(config, fields);
+  }
+  RefuseWindow(*config, fields);
+}
+
 void ReadExperts(ModelConfig* config, Fields* fields) {
+  if (config->model_type == "qwen3_moe") {
+    fields->Optional("num_local_experts", &config->n_routed_experts);
+    if (config->n_routed_experts == 0) fields->Required("num_experts", &config->n_routed_experts);
+    fields->OnlyNeutral("mlp_only_layers", json::array());
+    fields->OnlyNeutral("decoder_sparse_step", 1);
+  }
   fields->Optional("n_routed_experts", &config->n_routed_experts);
   if (config->n_routed_experts == 0) {
     // The router's fields say nothing then.
@@ -212,25 +320,47 @@ void ReadExperts(ModelConfig* config, Fields* fields) {
   }
 }
 
-absl::StatusOr<std::string> ReadModelType(const json& root) {
+// Weights in blocks of 8-bit floats are known; every other quantisation is refused.
+void ReadQuantization(ConfigFile* file, Fields* outer) {
+  const json* quantization = outer->Find("quantization_config");
+  if (quantization == nullptr) return;
+  if (!quantization->is_object() || quantization->value("quant_method", "") != "fp8" ||
+      quantization->value("fmt", "e4m3") != "e4m3") {
+    return outer->OnlyNeutral("quantization_config", nullptr);
+  }
+  file->fp8_block = {128, 128};
+  const auto block = quantization->find("weight_block_size");
+  if (block == quantization->end()) return;
+  const auto extent = [](const json& value) {
+    return value.is_number_unsigned() && value > 0 && value <= 1 << 20;
+  };
+  if (!block->is_array() || block->size() != 2 || !extent((*block)[0]) || !extent((*block)[1])) {
+    return outer->Fail(absl::UnimplementedError(
+        absl::StrCat("config.json: quantization_config: \"weight_block_size\" is ",
+                     block->dump().substr(0, 80), "; it must be two sizes")));
+  }
+  file->fp8_block = {(*block)[0].get<int32_t>(), (*block)[1].get<int32_t>()};
+}
+
+absl::StatusOr<Family> ReadFamily(const json& root) {
   Fields fields(root, "config.json");
   std::string type;
   fields.Required("model_type", &type);
   if (!fields.status().ok()) return fields.status();
-  if (type != "deepseek_v2" && type != "deepseek_v3") {
-    return absl::UnimplementedError(absl::StrCat("config.json: the model_type \"", type,
-                                                 "\"; Hone knows deepseek_v2 and deepseek_v3"));
+  std::string known;
+  for (const Family& family : kFamilies) {
+    absl::StrAppend(&known, known.empty() ? "" : ", ", family.model_type);
+    if (type != family.model_type) continue;
+    const json* architectures = fields.Find("architectures");
+    if (architectures == nullptr || *architectures == json::array({family.architecture})) {
+      return family;
+    }
+    return absl::UnimplementedError(absl::StrCat("config.json: architectures is ",
+                                                 architectures->dump().substr(0, 120), "; for ",
+                                                 type, " Hone knows ", family.architecture));
   }
-  const json* architectures = fields.Find("architectures");
-  if (architectures == nullptr) return type;
-  const bool one = architectures->is_array() && architectures->size() == 1;
-  if (!one || ((*architectures)[0] != "DeepseekV2ForCausalLM" &&
-               (*architectures)[0] != "DeepseekV3ForCausalLM")) {
-    return absl::UnimplementedError(
-        absl::StrCat("config.json: architectures is ", architectures->dump().substr(0, 120),
-                     "; Hone knows DeepseekV2ForCausalLM and DeepseekV3ForCausalLM"));
-  }
-  return type;
+  return absl::UnimplementedError(
+      absl::StrCat("config.json: the model_type \"", type, "\"; Hone knows ", known));
 }
 
 }  // namespace
@@ -239,17 +369,18 @@ absl::StatusOr<ConfigFile> ParseConfigJson(absl::string_view text) {
   const absl::StatusOr<json> root = ParseJson(text, kLimits, "config.json");
   if (!root.ok()) return root.status();
   if (!root->is_object()) return absl::InvalidArgumentError("config.json: not an object");
-  const absl::StatusOr<std::string> model_type = ReadModelType(*root);
-  if (!model_type.ok()) return model_type.status();
+  const absl::StatusOr<Family> family = ReadFamily(*root);
+  if (!family.ok()) return family.status();
 
   ConfigFile file;
   ModelConfig& config = file.config;
-  config = DefaultsOf(*model_type);
+  config = DefaultsOf(*family);
   config.source.text = std::string(text);
   Fields fields(*root, "config.json");
   RefuseWhatCannotBeHonoured(&fields);
-  ReadShape(&config, &fields);
-  ReadExperts(&config, &fields);
+  ReadQuantization(&file, &fields);
+  ReadShape(*family, &config, &fields);
+  if (family->experts) ReadExperts(&config, &fields);
   fields.Optional("rms_norm_eps", &config.rms_norm_eps);
   fields.Optional("latent_norm_eps", &config.latent_norm_eps);  // Hone's own key
   fields.Optional("rope_theta", &config.rope_theta);
@@ -257,8 +388,8 @@ absl::StatusOr<ConfigFile> ParseConfigJson(absl::string_view text) {
   if (const json* rope = fields.Find("rope_parameters")) ReadRope(*rope, true, &config, &fields);
   fields.Optional("tie_word_embeddings", &config.tie_word_embeddings);
   fields.Optional("initializer_range", &config.initializer_range);
-  ReadTokenId("bos_token_id", &config.bos_token_id, &fields);
-  ReadTokenId("eos_token_id", &config.eos_token_id, &fields);
+  ReadTokenIds("bos_token_id", &config.bos_token_id, nullptr, &fields);
+  ReadTokenIds("eos_token_id", &config.eos_token_id, &config.more_eos_token_ids, &fields);
   fields.Optional("num_nextn_predict_layers", &file.num_nextn_predict_layers);
   if (!fields.status().ok()) return fields.status();
   if (absl::Status status = config.Validate(); !status.ok()) return status;
@@ -271,85 +402,27 @@ absl::StatusOr<ConfigFile> ParseConfigJson(absl::string_view text) {
   return file;
 }
 
-namespace {
-
-nlohmann::ordered_json FreshConfig(const ModelConfig& config, const char* dtype) {
-  const bool v3 = config.model_type == "deepseek_v3";
-  const auto or_null = [](int32_t value, int32_t none) {
-    return value == none ? nlohmann::ordered_json() : nlohmann::ordered_json(value);
-  };
-  nlohmann::ordered_json rope;
-  if (config.rope_scaling.yarn) {
-    const RopeScaling& scaling = config.rope_scaling;
-    rope = {{"type", "yarn"},
-            {"factor", scaling.factor},
-            {"original_max_position_embeddings", scaling.original_max_position_embeddings},
-            {"beta_fast", scaling.beta_fast},
-            {"beta_slow", scaling.beta_slow},
-            {"mscale", scaling.mscale},
-            {"mscale_all_dim", scaling.mscale_all_dim}};
+absl::Status AddGenerationConfig(absl::string_view text, ModelConfig* config) {
+  const absl::StatusOr<json> root = ParseJson(text, kLimits, "generation_config.json");
+  if (!root.ok()) return root.status();
+  if (!root->is_object()) {
+    return absl::InvalidArgumentError("generation_config.json: not an object");
   }
-  nlohmann::ordered_json out = {
-      {"architectures", {v3 ? "DeepseekV3ForCausalLM" : "DeepseekV2ForCausalLM"}},
-      {"model_type", config.model_type},
-      {"vocab_size", config.vocab_size},
-      {"hidden_size", config.hidden_size},
-      {"intermediate_size", config.intermediate_size},
-      {"moe_intermediate_size", config.moe_intermediate_size},
-      {"num_hidden_layers", config.num_hidden_layers},
-      {"num_nextn_predict_layers", 0},
-      {"num_attention_heads", config.num_attention_heads},
-      {"num_key_value_heads", config.num_attention_heads},
-      {"q_lora_rank", or_null(config.q_lora_rank, 0)},
-      {"kv_lora_rank", config.kv_lora_rank},
-      {"qk_nope_head_dim", config.qk_nope_head_dim},
-      {"qk_rope_head_dim", config.qk_rope_head_dim},
-      {"v_head_dim", config.v_head_dim},
-      {"n_routed_experts", or_null(config.n_routed_experts, 0)},
-      {"n_shared_experts", or_null(config.n_shared_experts, 0)},
-      {"num_experts_per_tok", or_null(config.num_experts_per_tok, 0)},
-      {"n_group", config.n_group},
-      {"topk_group", config.topk_group},
-      {"topk_method", config.topk_method},
-      {"scoring_func", config.scoring_func},
-      {"norm_topk_prob", config.norm_topk_prob},
-      {"routed_scaling_factor", config.routed_scaling_factor},
-      {"first_k_dense_replace", config.first_k_dense_replace},
-      {"moe_layer_freq", config.moe_layer_freq},
-      {"hidden_act", "silu"},
-      {"attention_bias", false},
-      {"attention_dropout", 0.0},
-      {"rms_norm_eps", config.rms_norm_eps},
-      {"rope_theta", config.rope_theta},
-      {"rope_scaling", rope},
-      {"max_position_embeddings", config.max_position_embeddings},
-      {"tie_word_embeddings", config.tie_word_embeddings},
-      {"initializer_range", config.initializer_range},
-      {"bos_token_id", or_null(config.bos_token_id, -1)},
-      {"eos_token_id", or_null(config.eos_token_id, -1)},
-      {"torch_dtype", dtype},
-  };
-  if (config.latent_norm_eps != ModelConfig().latent_norm_eps) {
-    out["latent_norm_eps"] = config.latent_norm_eps;
+  Fields fields(*root, "generation_config.json");
+  int32_t first = -1;
+  std::vector<int32_t> more;
+  ReadTokenIds("eos_token_id", &first, &more, &fields);
+  if (!fields.status().ok()) return fields.status();
+  more.insert(more.begin(), first);
+  for (const int32_t token : more) {
+    std::vector<int32_t>& known = config->more_eos_token_ids;
+    if (token < 0 || token == config->eos_token_id ||
+        std::find(known.begin(), known.end(), token) != known.end()) {
+      continue;
+    }
+    known.push_back(token);
   }
-  return out;
-}
-
-}  // namespace
-
-std::string ConfigJson(const ModelConfig& config, DType dtype) {
-  assert(config.Validate().ok());
-  const char* type = dtype == DType::kBFloat16 ? "bfloat16" : "float32";
-  const nlohmann::ordered_json fresh = FreshConfig(config, type);
-  const std::string& source = config.source.text;
-  if (source.empty()) return fresh.dump(2) + "\n";
-  // What is saved is never quantised; the name of the dtype's key is the file's.
-  const bool newer = source.find("\"dtype\"") != source.npos;
-  const nlohmann::ordered_json set = {{newer ? "dtype" : "torch_dtype", type}};
-  const std::string kept = EditJsonObject(source, set, {"quantization_config"});
-  const absl::StatusOr<ConfigFile> read = ParseConfigJson(kept);
-  if (read.ok() && read->config == config) return kept;
-  return EditJsonObject(source, fresh, {"quantization_config", "rope_parameters", "dtype"});
+  return config->Validate();
 }
 
 }  // namespace hone

@@ -10,7 +10,7 @@ namespace hone::kernels {
 namespace {
 
 // Raised when a kernel's bits change: trajectories of another version are refused by name.
-constexpr int kKernelSetVersion = 1;
+constexpr int kKernelSetVersion = 2;
 
 struct Entry {
   std::string name;

@@ -10,10 +10,10 @@
 #ifndef HONE_POLICY_KERNELS_KERNEL_TABLE_H_
 #define HONE_POLICY_KERNELS_KERNEL_TABLE_H_
 
+#include "policy/kernels/attention.h"
 #include "policy/kernels/embedding.h"
 #include "policy/kernels/logprob.h"
 #include "policy/kernels/matmul.h"
-#include "policy/kernels/mla_attention.h"
 #include "policy/kernels/moe_experts.h"
 #include "policy/kernels/moe_router.h"
 #include "policy/kernels/optimizer.h"
@@ -43,8 +43,8 @@ struct KernelTable {
 
   Kernel<RopeArgs<Real>> rope = nullptr;
   Kernel<CacheAppendArgs<Real>> cache_append = nullptr;
-  Kernel<MlaAttentionArgs<Real>> mla_attention = nullptr;
-  Kernel<MlaAttentionBackwardArgs<Real>> mla_attention_backward = nullptr;
+  Kernel<AttentionArgs<Real>> attention = nullptr;
+  Kernel<AttentionBackwardArgs<Real>> attention_backward = nullptr;
 
   Kernel<SwigluArgs<Real>> swiglu = nullptr;
   Kernel<SwigluBackwardArgs<Real>> swiglu_backward = nullptr;

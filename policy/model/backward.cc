@@ -7,24 +7,40 @@ namespace hone {
 namespace {
 
 template <typename Real>
+void AllocateAttention(const ModelConfig& config, int64_t rows, Arena& arena,
+                       BackwardScratch<Real>* s) {
+  const int64_t heads = config.num_attention_heads, projected = config.QueryHeadWidth();
+  const kernels::CacheRow cache = config.Cache();
+  s->d_attended = Heads(Matrix<Real>(arena, rows, heads * cache.value_width), heads);
+  s->d_query = Heads(Matrix<Real>(arena, rows, heads * cache.key_width), heads);
+  s->d_cache = Matrix<Real>(arena, rows, cache.Width());
+  if (config.IsLatent()) {
+    s->d_values = Matrix<Real>(arena, rows, heads * config.v_head_dim);
+    s->d_q = Heads(Matrix<Real>(arena, rows, heads * projected), heads);
+    s->d_kv_a = Matrix<Real>(arena, rows, cache.Width());
+  } else {
+    const int64_t keys = cache.heads * cache.key_width;
+    s->d_values = Flat(s->d_attended);
+    s->d_q =
+        config.qk_norm ? Heads(Matrix<Real>(arena, rows, heads * projected), heads) : s->d_query;
+    s->d_k = Heads(Matrix<Real>(arena, rows, keys), cache.heads);
+    if (config.qk_norm) s->d_k_normed = Heads(Matrix<Real>(arena, rows, keys), cache.heads);
+  }
+  if (config.q_lora_rank > 0) {
+    s->q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
+    s->d_q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
+    s->d_q_a = Matrix<Real>(arena, rows, config.q_lora_rank);
+  }
+}
+
+template <typename Real>
 BackwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Arena& arena) {
   const ModelConfig& config = model.config();
-  const int64_t width = config.hidden_size, heads = config.num_attention_heads;
-  const int64_t latent = config.kv_lora_rank, rope = config.qk_rope_head_dim;
+  const int64_t width = config.hidden_size;
   BackwardScratch<Real> s;
+  AllocateAttention(config, rows, arena, &s);
   s.normed = Matrix<Real>(arena, rows, width);
   s.d_normed = Matrix<Real>(arena, rows, width);
-  s.d_values = Matrix<Real>(arena, rows, heads * config.v_head_dim);
-  s.d_attended = Heads(Matrix<Real>(arena, rows, heads * latent), heads);
-  s.d_q_latent = Heads(Matrix<Real>(arena, rows, heads * latent), heads);
-  s.d_q = Heads(Matrix<Real>(arena, rows, heads * (config.qk_nope_head_dim + rope)), heads);
-  s.d_kv_a = Matrix<Real>(arena, rows, latent + rope);
-  s.d_latent = Matrix<Real>(arena, rows, latent);
-  if (config.q_lora_rank > 0) {
-    s.q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
-    s.d_q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
-    s.d_q_a = Matrix<Real>(arena, rows, config.q_lora_rank);
-  }
   if (model.layout().moe_layers < config.num_hidden_layers) {
     s.hidden = Matrix<Real>(arena, rows, config.intermediate_size);
     s.d_gate = Matrix<Real>(arena, rows, config.intermediate_size);

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/model/config.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "policy/model/rope_table.h"
 
 namespace hone {
@@ -49,24 +53,59 @@ absl::Status CheckSizes(const ModelConfig& c) {
       {"hidden_size", c.hidden_size, 1, kMaxWidth},
       {"num_hidden_layers", c.num_hidden_layers, 1, kMaxLayers},
       {"num_attention_heads", c.num_attention_heads, 1, kMaxHeads},
-      {"q_lora_rank", c.q_lora_rank, 0, kMaxWidth},
-      {"kv_lora_rank", c.kv_lora_rank, 1, kMaxWidth},
-      {"qk_nope_head_dim", c.qk_nope_head_dim, 1, kMaxHeadWidth},
-      {"qk_rope_head_dim", c.qk_rope_head_dim, 2, kMaxHeadWidth},
-      {"v_head_dim", c.v_head_dim, 1, kMaxHeadWidth},
       {"n_routed_experts", c.n_routed_experts, 0, kMaxExperts},
       {"n_shared_experts", c.n_shared_experts, 0, kMaxExperts},
       {"moe_layer_freq", c.moe_layer_freq, 1, kMaxLayers},
       {"first_k_dense_replace", c.first_k_dense_replace, 0, kMaxLayers},
       {"max_position_embeddings", c.max_position_embeddings, 1, kMaxContext},
+      {"mtp_layers", c.mtp_layers, 0, 1},
       {"bos_token_id", c.bos_token_id, -1, int64_t{c.vocab_size} - 1},
       {"eos_token_id", c.eos_token_id, -1, int64_t{c.vocab_size} - 1},
   };
   for (const Range& range : ranges) {
     if (const absl::Status status = Check(range); !status.ok()) return status;
   }
-  if (c.qk_rope_head_dim % 2 != 0) {
-    return Refuse("qk_rope_head_dim", c.qk_rope_head_dim, "even: it is rotated in pairs");
+  for (const int32_t token : c.more_eos_token_ids) {
+    const absl::Status status = Check({"eos_token_id", token, 0, int64_t{c.vocab_size} - 1});
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckAttention(const ModelConfig& c) {
+  const Range latent[] = {
+      {"q_lora_rank", c.q_lora_rank, 0, kMaxWidth},
+      {"kv_lora_rank", c.kv_lora_rank, 1, kMaxWidth},
+      {"qk_nope_head_dim", c.qk_nope_head_dim, 1, kMaxHeadWidth},
+      {"qk_rope_head_dim", c.qk_rope_head_dim, 2, kMaxHeadWidth},
+      {"v_head_dim", c.v_head_dim, 1, kMaxHeadWidth},
+      {"num_key_value_heads", c.num_key_value_heads, 0, 0},
+      {"head_dim", c.head_dim, 0, 0},
+  };
+  const Range grouped[] = {
+      {"num_key_value_heads", c.num_key_value_heads, 1, c.num_attention_heads},
+      {"head_dim", c.head_dim, 2, kMaxHeadWidth},
+      {"q_lora_rank", c.q_lora_rank, 0, 0},
+      {"qk_nope_head_dim", c.qk_nope_head_dim, 0, 0},
+      {"qk_rope_head_dim", c.qk_rope_head_dim, 0, 0},
+      {"v_head_dim", c.v_head_dim, 0, 0},
+  };
+  for (const Range& range :
+       c.IsLatent() ? absl::Span<const Range>(latent) : absl::Span<const Range>(grouped)) {
+    if (const absl::Status status = Check(range); !status.ok()) return status;
+  }
+  if (c.RopeWidth() % 2 != 0) {
+    return Refuse(c.IsLatent() ? "qk_rope_head_dim" : "head_dim", c.RopeWidth(),
+                  "even: it is rotated in pairs");
+  }
+  if (c.IsLatent() && (c.qkv_bias || c.o_bias || c.qk_norm)) {
+    return absl::InvalidArgumentError(
+        "model config: biases and norms of heads do not go with latent attention");
+  }
+  if (!c.IsLatent() && c.num_attention_heads % c.num_key_value_heads != 0) {
+    return Refuse(
+        "num_key_value_heads", c.num_key_value_heads,
+        absl::StrCat("a divisor of num_attention_heads, which is ", c.num_attention_heads));
   }
   return absl::OkStatus();
 }
@@ -94,11 +133,11 @@ absl::Status CheckReals(const ModelConfig& c) {
 
 absl::Status CheckRopeScaling(const ModelConfig& c) {
   const RopeScaling& s = c.rope_scaling;
-  if (!s.yarn) {
+  if (s.kind == RopeScalingKind::kNone) {
     if (s == RopeScaling()) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        "model config: rope_scaling has values but no type; its type must be yarn");
+    return absl::InvalidArgumentError("model config: rope_scaling has values but no type");
   }
+  if (s.kind == RopeScalingKind::kLinear) return CheckReal("rope_scaling.factor", s.factor, 1, 1e6);
   if (const absl::Status status = Check({"rope_scaling.original_max_position_embeddings",
                                          s.original_max_position_embeddings, 1, kMaxContext});
       !status.ok()) {
@@ -112,6 +151,8 @@ absl::Status CheckRopeScaling(const ModelConfig& c) {
       {"rope_scaling.factor", s.factor, 1, 1e6},
       {"rope_scaling.beta_fast", s.beta_fast, 1e-3, 1e6},
       {"rope_scaling.beta_slow", s.beta_slow, 1e-3, 1e6},
+      {"rope_scaling.low_freq_factor", s.low_freq_factor, 1e-3, 1e6},
+      {"rope_scaling.high_freq_factor", s.high_freq_factor, 1e-3, 1e6},
       {"rope_scaling.mscale", s.mscale, 0, 100},
       {"rope_scaling.mscale_all_dim", s.mscale_all_dim, 0, 100},
   };
@@ -120,6 +161,10 @@ absl::Status CheckRopeScaling(const ModelConfig& c) {
         !status.ok()) {
       return status;
     }
+  }
+  if (s.high_freq_factor <= s.low_freq_factor) {
+    return Refuse("rope_scaling.high_freq_factor", s.high_freq_factor,
+                  absl::StrCat("above low_freq_factor, which is ", s.low_freq_factor));
   }
   if (s.beta_fast < s.beta_slow) {
     return Refuse("rope_scaling.beta_fast", s.beta_fast,
@@ -196,11 +241,13 @@ absl::Status CheckExperts(const ModelConfig& c) {
 }  // namespace
 
 absl::Status ModelConfig::Validate() const {
-  if (model_type != "deepseek_v2" && model_type != "deepseek_v3") {
-    return Refuse("model_type", absl::StrCat("\"", model_type, "\""), "deepseek_v2 or deepseek_v3");
+  if (std::find(std::begin(kModelTypes), std::end(kModelTypes), model_type) ==
+      std::end(kModelTypes)) {
+    return Refuse("model_type", absl::StrCat("\"", model_type, "\""),
+                  absl::StrCat("one of ", absl::StrJoin(kModelTypes, ", ")));
   }
   for (const absl::Status& status :
-       {CheckSizes(*this), CheckReals(*this), CheckRopeScaling(*this)}) {
+       {CheckSizes(*this), CheckAttention(*this), CheckReals(*this), CheckRopeScaling(*this)}) {
     if (!status.ok()) return status;
   }
   if (const absl::Status status = CheckExperts(*this); !status.ok()) return status;
@@ -218,6 +265,7 @@ int32_t ModelConfig::MoeLayers() const {
 
 LayerKind ModelConfig::Layer(int32_t layer) const {
   LayerKind kind;
+  kind.attention = IsLatent() ? AttentionKind::kMla : AttentionKind::kGrouped;
   kind.feed_forward = IsMoe(layer) ? FeedForwardKind::kMoe : FeedForwardKind::kDense;
   kind.router = Router().kind;
   return kind;
@@ -238,9 +286,26 @@ kernels::RouterConfig ModelConfig::Router() const {
   return router;
 }
 
+kernels::CacheRow ModelConfig::Cache() const {
+  kernels::CacheRow row;
+  if (IsLatent()) {
+    row.key_width = kv_lora_rank + qk_rope_head_dim;
+    row.value_width = kv_lora_rank;
+    return row;
+  }
+  row.heads = num_key_value_heads;
+  row.key_width = row.value_width = head_dim;
+  row.value_offset = int64_t{num_key_value_heads} * head_dim;
+  return row;
+}
+
+int64_t ModelConfig::QueryHeadWidth() const {
+  return IsLatent() ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
+}
+
 double ModelConfig::AttentionScale() const {
-  const double plain = 1.0 / std::sqrt(static_cast<double>(qk_nope_head_dim + qk_rope_head_dim));
-  if (!rope_scaling.yarn) return plain;
+  const double plain = 1.0 / std::sqrt(static_cast<double>(QueryHeadWidth()));
+  if (!rope_scaling.yarn()) return plain;
   const double stretch = YarnMscale(rope_scaling.factor, rope_scaling.mscale_all_dim);
   return plain * stretch * stretch;
 }

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "policy/model/decode_engine.h"
-#include "policy/model/latent_cache.h"
+#include "policy/model/key_value_cache.h"
 #include "policy/model/rows.h"
 #include "policy/model/staging.h"
 
@@ -79,7 +79,7 @@ struct DecodeEngine::State {
   const Model<float>& model;
   const DecodeOptions options;
   Ops<float> ops;
-  LatentCache cache;
+  KeyValueCache cache;
   Arena arena;
   Staging staging;
   ForwardTrace<float> trace;

@@ -35,18 +35,23 @@ void AllocateShared(const ModelConfig& config, int64_t rows, Arena& arena, Layer
 template <typename Real>
 LayerTrace<Real> AllocateAttention(const ModelConfig& config, int64_t rows, bool keep,
                                    Arena& arena) {
-  const int64_t heads = config.num_attention_heads;
-  const int64_t nope = config.qk_nope_head_dim, rope = config.qk_rope_head_dim;
-  const int64_t latent = config.kv_lora_rank;
+  const int64_t heads = config.num_attention_heads, projected = config.QueryHeadWidth();
+  const kernels::CacheRow cache = config.Cache();
   LayerTrace<Real> t;
   if (config.q_lora_rank > 0) t.q_a = Matrix<Real>(arena, rows, config.q_lora_rank);
-  t.q = Heads(Matrix<Real>(arena, rows, heads * (nope + rope)), heads);
-  t.kv_a = Matrix<Real>(arena, rows, latent + rope);
-  t.latent = Matrix<Real>(arena, rows, latent);
-  t.q_latent = Heads(Matrix<Real>(arena, rows, heads * latent), heads);
-  t.attended = Heads(Matrix<Real>(arena, rows, heads * latent), heads);
+  t.query = Heads(Matrix<Real>(arena, rows, heads * cache.key_width), heads);
+  t.cache = Matrix<Real>(arena, rows, cache.Width());
+  t.attended = Heads(Matrix<Real>(arena, rows, heads * cache.value_width), heads);
   if (keep) t.lse = Matrix<Real>(arena, rows, heads);
-  t.values = Matrix<Real>(arena, rows, heads * config.v_head_dim);
+  if (config.IsLatent()) {
+    t.q = Heads(Matrix<Real>(arena, rows, heads * projected), heads);
+    t.kv_a = Matrix<Real>(arena, rows, cache.Width());
+    t.values = Matrix<Real>(arena, rows, heads * config.v_head_dim);
+  } else {
+    t.q = config.qk_norm ? Heads(Matrix<Real>(arena, rows, heads * projected), heads) : t.query;
+    t.k = Heads(Matrix<Real>(arena, rows, cache.heads * cache.key_width), cache.heads);
+    t.values = Flat(t.attended);
+  }
   t.middle = Matrix<Real>(arena, rows, config.hidden_size);
   return t;
 }
@@ -58,6 +63,10 @@ ForwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Are
   ForwardScratch<Real> s;
   s.normed = Matrix<Real>(arena, rows, config.hidden_size);
   if (config.q_lora_rank > 0) s.q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
+  if (config.qk_norm) {
+    const kernels::CacheRow cache = config.Cache();
+    s.k_normed = Heads(Matrix<Real>(arena, rows, cache.heads * cache.key_width), cache.heads);
+  }
   if (moe_layers < config.num_hidden_layers) {
     s.hidden = Matrix<Real>(arena, rows, config.intermediate_size);
   }

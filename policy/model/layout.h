@@ -19,7 +19,7 @@
 
 namespace hone {
 
-// y = W x.
+// y = W x, + b where there is a bias.
 template <typename Real>
 struct Linear {
   kernels::PackedMatrix<Real> forward;   // [out, in]
@@ -29,7 +29,13 @@ struct Linear {
   int64_t rows = 0;
   int64_t cols = 0;
 
+  View<const Real, 2> bias;  // [1, out] null data: none
+  int64_t bias_offset = 0;
+  const int32_t* zero = nullptr;  // a zero on the device: the one row of bias that every row takes
+
   View<Real, 2> In(Real* flat) const { return {flat + offset, {rows, cols}}; }
+  View<Real, 2> BiasIn(Real* flat) const { return {flat + bias_offset, bias.shape}; }
+  View<const int32_t, 1> BiasRows(int64_t count) const { return {zero, {count}, {0}}; }
 };
 
 // The weight of an RMSNorm.
@@ -70,15 +76,23 @@ struct LayerLayout {
   Gain<Real> input_norm;
   Gain<Real> post_norm;
 
+  bool latent = true;  // latent attention; else grouped queries
   bool q_low_rank = false;
   Linear<Real> q_a;     // with q_low_rank
   Gain<Real> q_a_norm;  // with q_low_rank
   Linear<Real> q;       // q_proj, or q_b_proj with q_low_rank
+  Linear<Real> o;
+
+  // Latent attention.
   Linear<Real> kv_a;
   Gain<Real> kv_a_norm;
   std::vector<Linear<Real>> absorb;    // [H] N -> R, W_uk transposed
   std::vector<Linear<Real>> unabsorb;  // [H] R -> V, W_uv
-  Linear<Real> o;
+
+  // Grouped queries.
+  Linear<Real> k, v;
+  bool qk_norm = false;
+  Gain<Real> q_norm, k_norm;  // of each head; with qk_norm
 
   bool moe = false;
   int32_t moe_index = -1;  // counts the MoE layers
@@ -103,6 +117,7 @@ struct ModelLayout {
   std::vector<kernels::PackArgs<Real>> packs;  // all of them, in the order of packing
   Buffer packed;
   Buffer rope_table;
+  Buffer zero;  // one int32_t
 };
 
 }  // namespace hone

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "policy/kernels/scalar_math.h"
 #include "policy/model/layout.h"
@@ -22,12 +23,14 @@ template <typename Real>
 class LayoutBuilder {
  public:
   LayoutBuilder(const ModelConfig& config, const ParameterRegistry& registry,
-                const kernels::KernelTable<Real>& table, bool trainable, const Real* values)
+                const kernels::KernelTable<Real>& table, bool trainable, const Real* values,
+                const int32_t* zero)
       : config_(config),
         registry_(registry),
         table_(table),
         trainable_(trainable),
-        values_(values) {}
+        values_(values),
+        zero_(zero) {}
 
   int64_t packed_elements() const { return used_; }
 
@@ -87,6 +90,16 @@ class LayoutBuilder {
     const ParameterInfo& info = Named(name);
     return Matrix(info.offset, info.shape[0], info.shape[1], false);
   }
+  // A projection that may have a bias.
+  Linear<Real> Biased(const std::string& prefix) {
+    Linear<Real> linear = Matrix(prefix + ".weight");
+    const ParameterInfo* bias = registry_.Find(prefix + ".bias");
+    if (bias == nullptr) return linear;
+    linear.bias = {values_ + bias->offset, {1, bias->elements}};
+    linear.bias_offset = bias->offset;
+    linear.zero = zero_;
+    return linear;
+  }
 
   Gain<Real> Norm(const std::string& name, double eps) {
     const ParameterInfo& info = Named(name);
@@ -129,7 +142,20 @@ class LayoutBuilder {
     return bank;
   }
 
+  void GroupedAttention(const std::string& prefix, LayerLayout<Real>* layer) {
+    layer->q = Biased(prefix + "q_proj");
+    layer->k = Biased(prefix + "k_proj");
+    layer->v = Biased(prefix + "v_proj");
+    layer->o = Biased(prefix + "o_proj");
+    layer->qk_norm = config_.qk_norm;
+    if (!layer->qk_norm) return;
+    layer->q_norm = Norm(prefix + "q_norm.weight", config_.rms_norm_eps);
+    layer->k_norm = Norm(prefix + "k_norm.weight", config_.rms_norm_eps);
+  }
+
   void Attention(const std::string& prefix, LayerLayout<Real>* layer) {
+    layer->latent = config_.IsLatent();
+    if (!layer->latent) return GroupedAttention(prefix, layer);
     layer->q_low_rank = config_.q_lora_rank > 0;
     if (layer->q_low_rank) {
       layer->q_a = Matrix(prefix + "q_a_proj.weight");
@@ -176,6 +202,7 @@ class LayoutBuilder {
   const kernels::KernelTable<Real>& table_;
   bool trainable_;
   const Real* values_;
+  const int32_t* zero_;
   Real* packed_ = nullptr;
   int64_t used_ = 0;
   std::vector<kernels::PackArgs<Real>>* packs_ = nullptr;
@@ -202,8 +229,12 @@ absl::StatusOr<std::unique_ptr<Model<Real>>> Model<Real>::Create(
 
   model->layout_ = std::make_unique<ModelLayout<Real>>();
   ModelLayout<Real>& layout = *model->layout_;
+  absl::StatusOr<Buffer> zero = Buffer::Allocate(device, sizeof(int32_t));
+  if (!zero.ok()) return zero.status();
+  layout.zero = *std::move(zero);
+  device.Zero(layout.zero.data(), sizeof(int32_t), nullptr);
   LayoutBuilder<Real> builder(model->config_, model->registry_, table, options.trainable,
-                              model->values());
+                              model->values(), layout.zero.template as<int32_t>());
   builder.Build(nullptr, &layout);
   absl::StatusOr<Buffer> packed =
       Buffer::Allocate(device, static_cast<size_t>(builder.packed_elements()) * sizeof(Real));
@@ -217,7 +248,7 @@ absl::StatusOr<std::unique_ptr<Model<Real>>> Model<Real>::Create(
   layout.rope_table = *std::move(rope_table);
   device.CopyIn(layout.rope_table.data(), rope.data(), rope.size() * sizeof(Real), nullptr);
   layout.rope = {layout.rope_table.template as<Real>(),
-                 {config.max_position_embeddings, config.qk_rope_head_dim / 2, 2}};
+                 {config.max_position_embeddings, config.RopeWidth() / 2, 2}};
   model->Repack();
   return model;
 }
@@ -251,7 +282,8 @@ void Model<Real>::InitializeValues(uint64_t seed) {
     Real* to = host.data() + info.offset;
     if (!info.trainable) continue;  // the correction bias starts at zero
     if (info.shape.size() == 1) {
-      for (int64_t i = 0; i < info.elements; ++i) to[i] = Real(1);
+      const Real start = absl::EndsWith(info.name, ".bias") ? Real(0) : Real(1);
+      for (int64_t i = 0; i < info.elements; ++i) to[i] = start;
       continue;
     }
     SampleKey key;

@@ -50,7 +50,7 @@ class Model {
   void SetValues(const Real* host);
   void GetValues(Real* host) const;
 
-  // Normal(0, initializer_range) for matrices, one for norm gains, zero for the correction bias,
+  // Normal(0, initializer_range) for matrices, one for norm gains, zero for biases,
   // keyed by (seed, Purpose::kInit, parameter index): the same values on every machine.
   void InitializeValues(uint64_t seed);
 

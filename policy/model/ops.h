@@ -16,20 +16,23 @@ template <typename Real>
 struct Ops {
   const kernels::KernelTable<Real>& k;
 
-  // y = W x, or y += W x. x: [M, in], y: [M, out].
-  void Apply(const Linear<Real>& linear, View<Real, 2> x, View<Real, 2> y,
-             bool accumulate = false) const {
-    k.matmul(nullptr, {x, linear.forward, y, accumulate});
+  // y = W x + b. x: [M, in], y: [M, out]. Each sum starts from its bias.
+  void Apply(const Linear<Real>& linear, View<Real, 2> x, View<Real, 2> y) const {
+    const bool biased(linear.bias);
+    if (biased) k.embedding(nullptr, {linear.BiasRows(x.shape[0]), linear.bias, y});
+    k.matmul(nullptr, {x, linear.forward, y, biased});
   }
   // d_x = W^T d_y, or d_x += W^T d_y.
   void ApplyBackward(const Linear<Real>& linear, View<Real, 2> d_y, View<Real, 2> d_x,
                      bool accumulate = false) const {
     k.matmul(nullptr, {d_y, linear.backward, d_x, accumulate});
   }
-  // dW += d_y^T x, W as stored.
+  // dW += d_y^T x, W as stored; db += the sum of d_y's rows.
   void AddGradient(const Linear<Real>& linear, View<Real, 2> d_y, View<Real, 2> x,
                    Real* gradient) const {
     k.weight_grad(nullptr, {d_y, x, linear.In(gradient)});
+    if (!linear.bias) return;
+    k.embedding_backward(nullptr, {linear.BiasRows(d_y.shape[0]), d_y, linear.BiasIn(gradient)});
   }
 
   void Norm(const Gain<Real>& gain, View<Real, 2> x, View<Real, 2> y) const {
@@ -83,10 +86,16 @@ template <typename Real>
 View<Real, 3> Heads(View<Real, 2> x, int64_t heads) {
   return {x.data, {x.shape[0], heads, x.shape[1] / heads}};
 }
-// [M, X], rows perhaps strided, as [M, 1, X].
+// [M, X], rows perhaps strided, as [M, H, X / H].
 template <typename Real>
-View<Real, 3> OneHead(View<Real, 2> x) {
-  return {x.data, {x.shape[0], 1, x.shape[1]}, {x.stride[0], x.shape[1], 1}};
+View<Real, 3> HeadsOf(View<Real, 2> x, int64_t heads) {
+  const int64_t width = x.shape[1] / heads;
+  return {x.data, {x.shape[0], heads, width}, {x.stride[0], width, 1}};
+}
+// [M, H, X], contiguous, as [M * H, X].
+template <typename Real>
+View<Real, 2> HeadRows(View<Real, 3> x) {
+  return {x.data, {x.shape[0] * x.shape[1], x.shape[2]}};
 }
 
 }  // namespace hone

@@ -152,8 +152,7 @@ void PackedPass<Real>::State::Stage(absl::Span<const PackedSequence> packed) {
   batch.max_length = static_cast<int32_t>(longest);
   batch.pages.rows = count * longest;
   batch.pages.page_tokens = static_cast<int32_t>(longest);
-  batch.pages.latent = arena.Allocate<Real>(batch.pages.rows * config.kv_lora_rank);
-  batch.pages.rope = arena.Allocate<Real>(batch.pages.rows * config.qk_rope_head_dim);
+  batch.pages.data = arena.Allocate<Real>(batch.pages.rows * config.Cache().Width());
 }
 
 // to: [moe_layers, M, K]; rows left to the router get zeros that nobody reads.

@@ -46,6 +46,7 @@ class Lister {
     return out_.back();
   }
 
+  // A norm's gain or a bias.
   void Gain(std::string name, int64_t width) {
     ParameterInfo info;
     info.name = std::move(name);
@@ -55,7 +56,27 @@ class Lister {
     out_.push_back(std::move(info));
   }
 
+  void Biased(const std::string& prefix, int64_t out, int64_t in, bool bias) {
+    Matrix(absl::StrCat(prefix, ".weight"), out, in);
+    if (bias) Gain(absl::StrCat(prefix, ".bias"), out);
+  }
+
+  void GroupedAttention(const std::string& prefix) {
+    const int64_t width = config_.hidden_size, head = config_.head_dim;
+    const int64_t queries = config_.num_attention_heads * head;
+    const int64_t keys = config_.num_key_value_heads * head;
+    Biased(absl::StrCat(prefix, "q_proj"), queries, width, config_.qkv_bias);
+    Biased(absl::StrCat(prefix, "k_proj"), keys, width, config_.qkv_bias);
+    Biased(absl::StrCat(prefix, "v_proj"), keys, width, config_.qkv_bias);
+    if (config_.qk_norm) {
+      Gain(absl::StrCat(prefix, "q_norm.weight"), head);
+      Gain(absl::StrCat(prefix, "k_norm.weight"), head);
+    }
+    Biased(absl::StrCat(prefix, "o_proj"), width, queries, config_.o_bias);
+  }
+
   void Attention(const std::string& prefix) {
+    if (!config_.IsLatent()) return GroupedAttention(prefix);
     const int64_t width = config_.hidden_size, heads = config_.num_attention_heads;
     const int64_t nope = config_.qk_nope_head_dim, rope = config_.qk_rope_head_dim;
     const int64_t value = config_.v_head_dim, latent = config_.kv_lora_rank;

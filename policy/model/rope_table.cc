@@ -35,7 +35,7 @@ double CosineNearZero(double r) {
 // Where in [0, D/2] a pair makes `turns` full turns over the original context.
 double PairOfTurns(const ModelConfig& config, double turns) {
   const double original = config.rope_scaling.original_max_position_embeddings;
-  return config.qk_rope_head_dim * kernels::Log(original / (turns * 2 * kPi)) /
+  return config.RopeWidth() * kernels::Log(original / (turns * 2 * kPi)) /
          (2 * kernels::Log(config.rope_theta));
 }
 
@@ -69,23 +69,54 @@ double YarnMscale(double factor, double m) {
   return factor <= 1 ? 1.0 : 0.1 * m * kernels::Log(factor) + 1.0;
 }
 
+namespace {
+
+// Fast pairs keep their frequency, slow ones are stretched by the factor, a ramp between.
+void StretchByYarn(const ModelConfig& config, std::vector<double>* frequencies) {
+  const RopeScaling& scaling = config.rope_scaling;
+  const double low = std::max(std::floor(PairOfTurns(config, scaling.beta_fast)), 0.0);
+  double high =
+      std::min(std::ceil(PairOfTurns(config, scaling.beta_slow)), config.RopeWidth() - 1.0);
+  if (high == low) high += 0.001;
+  for (size_t i = 0; i < frequencies->size(); ++i) {
+    const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    double& frequency = (*frequencies)[i];
+    frequency = frequency * (1 - ramp) + frequency / scaling.factor * ramp;
+  }
+}
+
+// The same between two numbers of turns over the original context.
+void StretchAsLlama3(const RopeScaling& scaling, std::vector<double>* frequencies) {
+  for (double& frequency : *frequencies) {
+    const double turns = scaling.original_max_position_embeddings * frequency / (2 * kPi);
+    const double keep = std::clamp(
+        (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor),
+        0.0, 1.0);
+    frequency = (1 - keep) * frequency / scaling.factor + keep * frequency;
+  }
+}
+
+}  // namespace
+
 std::vector<double> RopeFrequencies(const ModelConfig& config) {
-  const int32_t width = config.qk_rope_head_dim;
+  const int32_t width = config.RopeWidth();
   const double log_theta = kernels::Log(config.rope_theta);
   std::vector<double> frequencies(static_cast<size_t>(width / 2));
   for (int32_t i = 0; i < width / 2; ++i) {
     frequencies[static_cast<size_t>(i)] = kernels::Exp(-2.0 * i / width * log_theta);
   }
-  const RopeScaling& scaling = config.rope_scaling;
-  if (!scaling.yarn) return frequencies;
-  // Fast pairs keep their frequency, slow ones are stretched by the factor, a ramp between.
-  const double low = std::max(std::floor(PairOfTurns(config, scaling.beta_fast)), 0.0);
-  double high = std::min(std::ceil(PairOfTurns(config, scaling.beta_slow)), width - 1.0);
-  if (high == low) high += 0.001;
-  for (int32_t i = 0; i < width / 2; ++i) {
-    const double ramp = std::clamp((i - low) / (high - low), 0.0, 1.0);
-    double& frequency = frequencies[static_cast<size_t>(i)];
-    frequency = frequency * (1 - ramp) + frequency / scaling.factor * ramp;
+  switch (config.rope_scaling.kind) {
+    case RopeScalingKind::kNone:
+      break;
+    case RopeScalingKind::kLinear:
+      for (double& frequency : frequencies) frequency /= config.rope_scaling.factor;
+      break;
+    case RopeScalingKind::kLlama3:
+      StretchAsLlama3(config.rope_scaling, &frequencies);
+      break;
+    case RopeScalingKind::kYarn:
+      StretchByYarn(config, &frequencies);
+      break;
   }
   return frequencies;
 }
@@ -94,9 +125,9 @@ template <typename Real>
 std::vector<Real> RopeTable(const ModelConfig& config) {
   const std::vector<double> frequencies = RopeFrequencies(config);
   const RopeScaling& scaling = config.rope_scaling;
-  const double stretch = scaling.yarn ? YarnMscale(scaling.factor, scaling.mscale) /
-                                            YarnMscale(scaling.factor, scaling.mscale_all_dim)
-                                      : 1.0;
+  const double stretch = scaling.yarn() ? YarnMscale(scaling.factor, scaling.mscale) /
+                                              YarnMscale(scaling.factor, scaling.mscale_all_dim)
+                                        : 1.0;
   std::vector<Real> table;
   table.reserve(static_cast<size_t>(config.max_position_embeddings) * frequencies.size() * 2);
   for (int32_t position = 0; position < config.max_position_embeddings; ++position) {

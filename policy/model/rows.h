@@ -6,7 +6,9 @@
 // computed (docs/model.md). Private to policy/model.
 //
 // Axes: M rows, B sequences, C width, H heads, N nope, D rope, V value, R latent, E experts,
-// K chosen, J = M * K slots, F expert width, I dense width.
+// K chosen, J = M * K slots, F expert width, I dense width, W cache row, A width of a query that
+// meets keys, U width of what attention gives back for a head (latent attention: R + D and R;
+// grouped queries: a head's width), G key-value heads of grouped queries.
 #ifndef HONE_POLICY_MODEL_ROWS_H_
 #define HONE_POLICY_MODEL_ROWS_H_
 
@@ -20,14 +22,12 @@
 
 namespace hone {
 
-// Where latents and rotated keys of past tokens lie: one set of pages a layer.
+// Where keys and values of past tokens lie (kernels/attention.h): one set of pages a layer.
 template <typename Real>
-struct LatentPages {
-  Real* latent = nullptr;           // [layers][S * page_tokens, R]
-  Real* rope = nullptr;             // [layers][S * page_tokens, D]
-  int64_t rows = 0;                 // S * page_tokens
-  int64_t latent_layer_stride = 0;  // elements; 0: every layer uses the same pages in turn
-  int64_t rope_layer_stride = 0;
+struct CachePages {
+  Real* data = nullptr;      // [layers][S * page_tokens, W]
+  int64_t rows = 0;          // S * page_tokens
+  int64_t layer_stride = 0;  // elements; 0: every layer uses the same pages in turn
   int32_t page_tokens = 0;
 };
 
@@ -48,7 +48,7 @@ struct RowBatch {
   View<const int32_t, 1> row_length;    // [M]  keys the row attends to, its own included
   View<const int64_t, 1> slots;         // [M]  where the row's key goes
   View<const int32_t, 2> page_table;    // [B, pages]
-  LatentPages<Real> pages;
+  CachePages<Real> pages;
   int32_t max_length = 0;                   // >= every row_length
   View<const int32_t, 3> override_experts;  // [moe_layers, M, K]  null data: none
   absl::Span<const RouteRun> route_runs;    // cover the rows; empty: the router decides
@@ -59,13 +59,14 @@ template <typename Real>
 struct LayerTrace {
   View<Real, 2> input;     // [M, C] residual stream entering
   View<Real, 2> q_a;       // [M, Q] with q_lora
-  View<Real, 3> q;         // [M, H, N + D] the last D rotated
-  View<Real, 2> kv_a;      // [M, R + D] raw latent; the last D rotated
-  View<Real, 2> latent;    // [M, R] normed
-  View<Real, 3> q_latent;  // [M, H, R]
-  View<Real, 3> attended;  // [M, H, R]
+  View<Real, 3> q;         // [M, H, N + D] as projected; the query itself where nothing norms it
+  View<Real, 2> kv_a;      // [M, R + D] as projected: raw latent and rope
+  View<Real, 3> k;         // [M, G, A] as projected, of grouped queries
+  View<Real, 3> query;     // [M, H, A] as it meets keys
+  View<Real, 2> cache;     // [M, W] the row that goes into the cache
+  View<Real, 3> attended;  // [M, H, U]
   View<Real, 2> lse;       // [M, H] null data: not kept
-  View<Real, 2> values;    // [M, H * V]
+  View<Real, 2> values;    // [M, H * V]; the attended values themselves without a latent
   View<Real, 2> middle;    // [M, C] residual stream after attention
 
   View<Real, 2> gate, up;                // [M, I] of the dense MLP or the shared expert
@@ -83,6 +84,7 @@ template <typename Real>
 struct ForwardScratch {
   View<Real, 2> normed;         // [M, C]
   View<Real, 2> q_a_normed;     // [M, Q]
+  View<Real, 3> k_normed;       // [M, G, A]
   View<Real, 2> hidden;         // [M, I] SwiGLU output of the dense MLP
   View<Real, 2> shared_hidden;  // [M, shared width]
   View<Real, 2> gathered;       // [J, C] experts' inputs, then their outputs

@@ -16,50 +16,70 @@ struct LayerRun {
   Ops<Real> ops;
   int64_t index;
 
-  // q = W_q x, or W_qb RMSNorm(W_qa x); its last D rotated.
-  void Queries(View<Real, 2> x) const {
+  // q = W_q x, or W_qb RMSNorm(W_qa x).
+  void Project(View<Real, 2> x) const {
     if (layer.q_low_rank) {
       ops.Apply(layer.q_a, x, t.q_a);
       ops.Norm(layer.q_a_norm, t.q_a, scratch.q_a_normed);
       x = scratch.q_a_normed;
     }
     ops.Apply(layer.q, x, Flat(t.q));
-    Rotate(QueryRope());
   }
 
-  // [c; k_rope] = W_kva x; c = RMSNorm(c); k_rope rotated. Both go to the cache.
-  void Keys(View<Real, 2> x) const {
+  // Per head: query = [W_uk^T q_nope; rotated q_rope].
+  // [c; k_rope] = W_kva x; the cache gets [RMSNorm(c); rotated k_rope], one key for all heads.
+  void LatentKeys(View<Real, 2> x) const {
     const ModelConfig& config = model.config();
+    const int64_t nope = config.qk_nope_head_dim, rope = config.qk_rope_head_dim;
+    const int64_t latent = config.kv_lora_rank;
+    const View<Real, 3> q_nope = t.q.Columns(0, nope), q_latent = t.query.Columns(0, latent);
+    for (int64_t h = 0; h < config.num_attention_heads; ++h) {
+      ops.Apply(layer.absorb[static_cast<size_t>(h)], q_nope.Middle(h), q_latent.Middle(h));
+    }
+    Rotate(t.q.Columns(nope, rope), t.query.Columns(latent, rope));
     ops.Apply(layer.kv_a, x, t.kv_a);
-    ops.Norm(layer.kv_a_norm, t.kv_a.Columns(0, config.kv_lora_rank), t.latent);
-    const View<Real, 2> rope = t.kv_a.Columns(config.kv_lora_rank, config.qk_rope_head_dim);
-    Rotate(OneHead(rope));
-    ops.k.cache_append(nullptr, {t.latent, rope, batch.slots, LatentPage(), RopePage()});
+    ops.Norm(layer.kv_a_norm, t.kv_a.Columns(0, latent), t.cache.Columns(0, latent));
+    Rotate(HeadsOf(t.kv_a.Columns(latent, rope), 1), HeadsOf(t.cache.Columns(latent, rope), 1));
   }
 
-  // Per head: q_latent = W_uk^T q_nope; attended = softmax(scores) c; value = W_uv attended.
+  // Queries and keys, normed head by head where the model does so, then rotated; the cache gets
+  // [keys; values].
+  void GroupedKeys(View<Real, 2> x) const {
+    const int64_t heads = model.config().num_key_value_heads;
+    const int64_t width = heads * model.config().head_dim;
+    ops.Apply(layer.k, x, Flat(t.k));
+    ops.Apply(layer.v, x, t.cache.Columns(width, width));
+    View<Real, 3> keys = t.k;
+    if (layer.qk_norm) {
+      ops.Norm(layer.q_norm, HeadRows(t.q), HeadRows(t.query));
+      ops.Norm(layer.k_norm, HeadRows(t.k), HeadRows(scratch.k_normed));
+      keys = scratch.k_normed;
+    }
+    Rotate(t.query, t.query);
+    Rotate(keys, HeadsOf(t.cache.Columns(0, width), heads));
+  }
+
+  // attended = softmax(scores) values; with a latent, value = W_uv attended.
   void Attend() const {
     const ModelConfig& config = model.config();
-    const int64_t heads = config.num_attention_heads, value = config.v_head_dim;
-    const View<Real, 3> q_nope = t.q.Columns(0, config.qk_nope_head_dim);
-    for (int64_t h = 0; h < heads; ++h) {
-      ops.Apply(layer.absorb[static_cast<size_t>(h)], q_nope.Middle(h), t.q_latent.Middle(h));
-    }
-    kernels::MlaAttentionArgs<Real> args;
-    args.q_latent = t.q_latent;
-    args.q_rope = QueryRope();
+    const View<Real, 2> pages = Pages();
+    ops.k.cache_append(nullptr, {t.cache, batch.slots, pages});
+    kernels::AttentionArgs<Real> args;
+    args.cache = config.Cache();
+    args.q = t.query;
     args.row_sequence = batch.row_sequence;
     args.row_length = batch.row_length;
     args.page_table = batch.page_table;
-    args.latent_pages = LatentPage();
-    args.rope_pages = RopePage();
+    args.pages = pages;
     args.page_tokens = batch.pages.page_tokens;
     args.max_length = batch.max_length;
     args.scale = model.layout().attention_scale;
     args.out = t.attended;
     args.lse = t.lse;
-    ops.k.mla_attention(nullptr, args);
-    for (int64_t h = 0; h < heads; ++h) {
+    ops.k.attention(nullptr, args);
+    if (!layer.latent) return;
+    const int64_t value = config.v_head_dim;
+    for (int64_t h = 0; h < config.num_attention_heads; ++h) {
       ops.Apply(layer.unabsorb[static_cast<size_t>(h)], t.attended.Middle(h),
                 t.values.Columns(h * value, value));
     }
@@ -109,19 +129,13 @@ struct LayerRun {
     }
   }
 
-  View<Real, 3> QueryRope() const {
-    return t.q.Columns(model.config().qk_nope_head_dim, model.config().qk_rope_head_dim);
+  void Rotate(View<Real, 3> x, View<Real, 3> y) const {
+    ops.k.rope(nullptr,
+               {x, batch.positions, model.layout().rope, false, model.config().rope_pairing, y});
   }
-  void Rotate(View<Real, 3> x) const {
-    ops.k.rope(nullptr, {x, batch.positions, model.layout().rope, false});
-  }
-  View<Real, 2> LatentPage() const {
-    return {batch.pages.latent + index * batch.pages.latent_layer_stride,
-            {batch.pages.rows, model.config().kv_lora_rank}};
-  }
-  View<Real, 2> RopePage() const {
-    return {batch.pages.rope + index * batch.pages.rope_layer_stride,
-            {batch.pages.rows, model.config().qk_rope_head_dim}};
+  View<Real, 2> Pages() const {
+    return {batch.pages.data + index * batch.pages.layer_stride,
+            {batch.pages.rows, model.config().Cache().Width()}};
   }
 };
 
@@ -136,8 +150,12 @@ void RunLayer(const Model<Real>& model, const RowBatch<Real>& batch, int32_t ind
   const LayerRun<Real> run{model, batch, layer, scratch, trace, ops, index};
 
   ops.Norm(layer.input_norm, trace.input, scratch.normed);
-  run.Queries(scratch.normed);
-  run.Keys(scratch.normed);
+  run.Project(scratch.normed);
+  if (layer.latent) {
+    run.LatentKeys(scratch.normed);
+  } else {
+    run.GroupedKeys(scratch.normed);
+  }
   run.Attend();
   ops.Apply(layer.o, trace.values, trace.middle);
   ops.Add(trace.input, trace.middle);

@@ -155,75 +155,74 @@ void Pack(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * out * in * 4);
 }
 
-// The rows of one prefilled sequence (decode: the last one alone). H 4, R 64, D 16.
+// A latent of 64 with 16 rotated, and grouped queries of the same cost: 2 heads of 40.
+constexpr CacheRow kCacheRows[] = {{1, 80, 64, 0}, {2, 36, 36, 72}};
+
+// The rows of one prefilled sequence (decode: the last one alone), 4 heads.
 struct AttentionData {
-  static constexpr int64_t kHeads = 4, kLatent = 64, kRope = 16, kPage = 16;
-  AttentionData(int64_t row_count, int64_t length)
+  static constexpr int64_t kHeads = 4, kPage = 16;
+  AttentionData(const CacheRow& cache, int64_t row_count, int64_t length)
       : rows(row_count),
-        q_latent(Values(rows * kHeads * kLatent, 1)),
-        q_rope(Values(rows * kHeads * kRope, 2)),
-        pages(Values((length + kPage) * kLatent, 3)),
-        rope_pages(Values((length + kPage) * kRope, 4)),
-        out(q_latent),
-        lse(q_rope) {
+        q(Values(rows * kHeads * cache.key_width, 1)),
+        pages(Values((length + kPage) * cache.Width(), 3)),
+        out(Values(rows * kHeads * cache.value_width, 2)),
+        lse(Values(rows * kHeads, 2)) {
     for (int64_t i = 0; i <= length / kPage; ++i) table.push_back(static_cast<int32_t>(i));
     for (int64_t m = 0; m < rows; ++m) {
       sequence.push_back(0);
       lengths.push_back(static_cast<int32_t>(length - rows + m + 1));
     }
     const int64_t keys = (length / kPage + 1) * kPage;
-    args.q_latent = {q_latent.data(), {rows, kHeads, kLatent}};
-    args.q_rope = {q_rope.data(), {rows, kHeads, kRope}};
+    args.cache = cache;
+    args.q = {q.data(), {rows, kHeads, cache.key_width}};
     args.row_sequence = {sequence.data(), {rows}};
     args.row_length = {lengths.data(), {rows}};
     args.page_table = {table.data(), {1, static_cast<int64_t>(table.size())}};
-    args.latent_pages = {pages.data(), {keys, kLatent}};
-    args.rope_pages = {rope_pages.data(), {keys, kRope}};
+    args.pages = {pages.data(), {keys, cache.Width()}};
     args.page_tokens = kPage;
     args.max_length = static_cast<int32_t>(length);
     args.scale = 0.1f;
-    args.out = {out.data(), {rows, kHeads, kLatent}};
+    args.out = {out.data(), {rows, kHeads, cache.value_width}};
     args.lse = {lse.data(), {rows, kHeads}};
     for (int32_t n : lengths) scores += static_cast<double>(n) * kHeads;
   }
   int64_t rows;
-  std::vector<float> q_latent, q_rope, pages, rope_pages, out, lse;
+  std::vector<float> q, pages, out, lse;
   std::vector<int32_t> table, sequence, lengths;
-  MlaAttentionArgs<float> args;
+  AttentionArgs<float> args;
   double scores = 0;
 };
 
 void Attention(benchmark::State& state) {
-  AttentionData data(state.range(0), state.range(1));
-  const double flops = data.scores * 2 * (2 * AttentionData::kLatent + AttentionData::kRope);
-  Measure(state, flops, [&] { Table().mla_attention(nullptr, data.args); });
+  const CacheRow& cache = kCacheRows[state.range(2)];
+  AttentionData data(cache, state.range(0), state.range(1));
+  const double columns = static_cast<double>(cache.key_width + cache.value_width);
+  Measure(state, data.scores * 2 * columns, [&] { Table().attention(nullptr, data.args); });
 }
 
 void AttentionBackward(benchmark::State& state) {
-  AttentionData data(state.range(0), state.range(0));
-  Table().mla_attention(nullptr, data.args);
-  std::vector<float> d_out = Values(static_cast<int64_t>(data.out.size()), 5), d_q(d_out);
-  std::vector<float> d_q_rope(data.q_rope), d_keys(data.pages), d_key_ropes(data.rope_pages);
+  const CacheRow& cache = kCacheRows[state.range(1)];
+  AttentionData data(cache, state.range(0), state.range(0));
+  Table().attention(nullptr, data.args);
+  std::vector<float> d_out = Values(static_cast<int64_t>(data.out.size()), 5), d_q(data.q);
+  std::vector<float> d_rows(data.pages);
   const int32_t base = 0;
-  MlaAttentionBackwardArgs<float> args;
-  args.q_latent = data.args.q_latent;
-  args.q_rope = data.args.q_rope;
+  AttentionBackwardArgs<float> args;
+  args.cache = cache;
+  args.q = data.args.q;
   args.row_sequence = data.args.row_sequence;
   args.row_length = data.args.row_length;
   args.row_base = {&base, {1}};
-  args.latent = data.args.latent_pages;
-  args.rope = data.args.rope_pages;
+  args.rows = data.args.pages;
   args.max_length = data.args.max_length;
   args.scale = data.args.scale;
   args.out = data.args.out;
   args.lse = data.args.lse;
   args.d_out = {d_out.data(), data.args.out.shape};
-  args.d_q_latent = {d_q.data(), data.args.out.shape};
-  args.d_q_rope = {d_q_rope.data(), data.args.q_rope.shape};
-  args.d_latent = {d_keys.data(), data.args.latent_pages.shape};
-  args.d_rope = {d_key_ropes.data(), data.args.rope_pages.shape};
-  const double flops = data.scores * 2 * (5 * AttentionData::kLatent + 3 * AttentionData::kRope);
-  Measure(state, flops, [&] { Table().mla_attention_backward(nullptr, args); });
+  args.d_q = {d_q.data(), data.args.q.shape};
+  args.d_rows = {d_rows.data(), data.args.pages.shape};
+  const double columns = static_cast<double>(3 * cache.key_width + 2 * cache.value_width);
+  Measure(state, data.scores * 2 * columns, [&] { Table().attention_backward(nullptr, args); });
 }
 
 void Swiglu(benchmark::State& state) {
@@ -303,11 +302,11 @@ BENCHMARK(WeightGrad)->UseManualTime()->Apply(Squares)->Args({16, 64, 96})->Args
 BENCHMARK(Pack)->ArgsProduct({{64, 256, 768}, {0, 1}});
 BENCHMARK(Attention)
     ->UseManualTime()
-    ->Args({1, 64})
-    ->Args({1, 256})
-    ->Args({128, 128})
-    ->Args({256, 256});
-BENCHMARK(AttentionBackward)->UseManualTime()->Arg(128)->Arg(256);
+    ->ArgsProduct({{1}, {64, 256}, {0, 1}})
+    ->Args({128, 128, 0})
+    ->Args({256, 256, 0})
+    ->Args({256, 256, 1});
+BENCHMARK(AttentionBackward)->UseManualTime()->ArgsProduct({{128, 256}, {0, 1}});
 BENCHMARK(Swiglu)->Arg(1)->Arg(64);
 BENCHMARK(RmsNorm)->Arg(1)->Arg(64);
 BENCHMARK(Sample)

@@ -2,9 +2,9 @@
 """Writes the golden files of tests/policy/model/golden_test.cc.
 
 Needs PyTorch (Debian: apt-get install python3-torch python3-numpy) and is run by hand, only when
-the files must change:  python3 tests/golden/make_golden.py
+the files must change:  python3 tests/golden/make_golden.py [NAME ...]
 
-A textbook DeepSeek-V2/V3 forward (keys and values materialised, no cache, no packing) in float64
+A textbook forward of each kind of layer (keys and values materialised, no cache, no packing) in float64
 with weights that are exact in float32; gradients by autograd. Each file is a safetensors file:
 weights under published names, gradients as "grad/NAME", and per sequence b "tokens.b",
 "d_logprobs.b", "d_entropy.b" (coefficients of the loss), "logprobs.b" and "entropy.b".
@@ -16,6 +16,7 @@ import json
 import math
 import pathlib
 import struct
+import sys
 
 import numpy as np
 import torch
@@ -41,13 +42,27 @@ V2 = dict(
     rope_scaling=dict(type="yarn", factor=4.0, original_max_position_embeddings=16,
                       beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=0.707))
 
+# Grouped queries, halves rotated: with biases and llama3 frequencies; with norms of heads and
+# experts.
+LLAMA = dict(
+    model_type="llama", vocab_size=40, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=2, head_dim=6, attention_bias=True,
+    first_k_dense_replace=2, rms_norm_eps=1e-5, rope_theta=500000.0, max_position_embeddings=64,
+    rope_scaling=dict(type="llama3", factor=8.0, original_max_position_embeddings=16,
+                      low_freq_factor=1.0, high_freq_factor=4.0))
+
+QWEN3_MOE = dict(
+    model_type="qwen3_moe", vocab_size=40, hidden_size=24, intermediate_size=32,
+    moe_intermediate_size=8, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    head_dim=6, num_experts=8, n_routed_experts=8, num_experts_per_tok=3, n_group=1, topk_group=1,
+    topk_method="greedy", scoring_func="softmax", norm_topk_prob=True, first_k_dense_replace=0,
+    rms_norm_eps=1e-6, rope_theta=10000.0, max_position_embeddings=64)
+
 LATENT_EPS = 1e-6
 
 
 def parameter_shapes(c):
-    C, H, Q, R = c["hidden_size"], c["num_attention_heads"], c["q_lora_rank"], c["kv_lora_rank"]
-    N, D, V = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
-    E, F = c["n_routed_experts"], c["moe_intermediate_size"]
+    C, E, F = c["hidden_size"], c.get("n_routed_experts"), c.get("moe_intermediate_size")
     shapes = {"model.embed_tokens.weight": (c["vocab_size"], C),
               "lm_head.weight": (c["vocab_size"], C), "model.norm.weight": (C,)}
 
@@ -56,10 +71,18 @@ def parameter_shapes(c):
         shapes[prefix + "up_proj.weight"] = (width, C)
         shapes[prefix + "down_proj.weight"] = (C, width)
 
-    for i in range(c["num_hidden_layers"]):
-        p = f"model.layers.{i}."
-        shapes[p + "input_layernorm.weight"] = (C,)
-        shapes[p + "post_attention_layernorm.weight"] = (C,)
+    def grouped(p):
+        H, J, d = c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
+        for kind, out, width in (("q", H * d, C), ("k", J * d, C), ("v", J * d, C), ("o", C, H * d)):
+            shapes[p + f"self_attn.{kind}_proj.weight"] = (out, width)
+            if c.get("attention_bias"):
+                shapes[p + f"self_attn.{kind}_proj.bias"] = (out,)
+            if kind in "qk" and c["model_type"].startswith("qwen3"):
+                shapes[p + f"self_attn.{kind}_norm.weight"] = (d,)
+
+    def latent(p):
+        H, Q, R = c["num_attention_heads"], c["q_lora_rank"], c["kv_lora_rank"]
+        N, D, V = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
         if Q:
             shapes[p + "self_attn.q_a_proj.weight"] = (Q, C)
             shapes[p + "self_attn.q_a_layernorm.weight"] = (Q,)
@@ -70,6 +93,12 @@ def parameter_shapes(c):
         shapes[p + "self_attn.kv_a_layernorm.weight"] = (R,)
         shapes[p + "self_attn.kv_b_proj.weight"] = (H * (N + V), R)
         shapes[p + "self_attn.o_proj.weight"] = (C, H * V)
+
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        shapes[p + "input_layernorm.weight"] = (C,)
+        shapes[p + "post_attention_layernorm.weight"] = (C,)
+        latent(p) if "kv_lora_rank" in c else grouped(p)
         if i < c["first_k_dense_replace"]:
             mlp(p + "mlp.", c["intermediate_size"])
             continue
@@ -78,7 +107,8 @@ def parameter_shapes(c):
             shapes[p + "mlp.gate.e_score_correction_bias"] = (E,)
         for j in range(E):
             mlp(p + f"mlp.experts.{j}.", F)
-        mlp(p + "mlp.shared_experts.", c["n_shared_experts"] * F)
+        if c.get("n_shared_experts"):
+            mlp(p + "mlp.shared_experts.", c["n_shared_experts"] * F)
     return shapes
 
 
@@ -93,7 +123,7 @@ def make_weights(c, seed):
         else:
             value = rng.normal(0, 0.25, shape)
         value = value.astype(np.float32).astype(np.float64)
-        weights[name] = torch.tensor(value, requires_grad=not name.endswith("bias"))
+        weights[name] = torch.tensor(value, requires_grad=not name.endswith("correction_bias"))
     return weights
 
 
@@ -106,10 +136,19 @@ def mscale(factor, m):
 
 
 def rope_angles(c, length):
-    D, theta, scaling = c["qk_rope_head_dim"], c["rope_theta"], c.get("rope_scaling")
+    D, theta, scaling = c.get("qk_rope_head_dim", c.get("head_dim")), c["rope_theta"], c.get(
+        "rope_scaling")
     f = torch.tensor([theta ** (-2 * i / D) for i in range(D // 2)])
     stretch = 1.0
-    if scaling:
+    if scaling and scaling["type"] == "llama3":
+        wavelengths = 2 * math.pi / f
+        original, low, high = (scaling["original_max_position_embeddings"],
+                               scaling["low_freq_factor"], scaling["high_freq_factor"])
+        smooth = (original / wavelengths - low) / (high - low)
+        mixed = (1 - smooth) * f / scaling["factor"] + smooth * f
+        f = torch.where(wavelengths > original / low, f / scaling["factor"],
+                        torch.where(wavelengths < original / high, f, mixed))
+    elif scaling:
         def correction(turns):
             original = scaling["original_max_position_embeddings"]
             return D * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(theta))
@@ -133,7 +172,31 @@ def rotate(x, cos, sin):
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
 
 
+def grouped_attention(c, w, p, x):
+    T, H, J, d = x.shape[0], c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
+    cos, sin = rope_angles(c, T)
+    def project(kind, heads):
+        y = x @ w[p + f"{kind}_proj.weight"].T + w.get(p + f"{kind}_proj.bias", 0)
+        y = y.view(T, heads, d)
+        if p + f"{kind}_norm.weight" in w:
+            y = rms_norm(y, w[p + f"{kind}_norm.weight"], c["rms_norm_eps"])
+        if kind == "v":
+            return y
+        first, second = y[..., :d // 2], y[..., d // 2:]
+        k, n = cos[:, None], sin[:, None]
+        return torch.cat((first * k - second * n, second * k + first * n), -1)
+    q, k, v = project("q", H), project("k", J), project("v", J)
+    k, v = k.repeat_interleave(H // J, 1), v.repeat_interleave(H // J, 1)
+    scores = torch.einsum("thd,jhd->htj", q, k) * d ** -0.5
+    mask = torch.triu(torch.ones(T, T, dtype=torch.bool), 1)
+    probabilities = scores.masked_fill(mask, float("-inf")).softmax(-1)
+    out = torch.einsum("htj,jhv->thv", probabilities, v).reshape(T, H * d)
+    return out @ w[p + "o_proj.weight"].T + w.get(p + "o_proj.bias", 0)
+
+
 def attention(c, w, p, x):
+    if "kv_lora_rank" not in c:
+        return grouped_attention(c, w, p, x)
     T, H = x.shape[0], c["num_attention_heads"]
     N, D, V, R = (c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"],
                   c["kv_lora_rank"])
@@ -187,7 +250,9 @@ def moe(c, w, p, x):
     for t in range(T):
         rows.append(sum(weights[t, k] * mlp(w, p + f"experts.{int(chosen[t, k])}.", x[t])
                         for k in range(K)))
-    out = torch.stack(rows) + mlp(w, p + "shared_experts.", x)
+    out = torch.stack(rows)
+    if c.get("n_shared_experts"):
+        out = out + mlp(w, p + "shared_experts.", x)
     counted = s.detach().topk(K, -1).indices if sigmoid else chosen
     f = torch.zeros(T, E).scatter_(1, counted, 1.0).sum(0) * E / (K * T)
     P = (s / s.sum(-1, keepdim=True)).mean(0)
@@ -254,7 +319,9 @@ def make(path, c, seed):
     for name, value in weights.items():
         tensors[name] = value.detach().numpy().astype(np.float32)
         if value.requires_grad:
-            tensors["grad/" + name] = value.grad.numpy().astype(np.float32)
+            # An expert that no token chose has none.
+            gradient = torch.zeros_like(value) if value.grad is None else value.grad
+            tensors["grad/" + name] = gradient.numpy().astype(np.float32)
     metadata = dict(config=json.dumps(c), alpha=repr(alpha), temperature=repr(temperature),
                     vocabulary=str(vocabulary), loss=repr(float(loss)))
     write_safetensors(path, tensors, metadata)
@@ -263,5 +330,7 @@ def make(path, c, seed):
 
 if __name__ == "__main__":
     here = pathlib.Path(__file__).resolve().parent
-    make(here / "deepseek_v3.safetensors", V3, 3)
-    make(here / "deepseek_v2.safetensors", V2, 2)
+    for name, c, seed in (("deepseek_v3", V3, 3), ("deepseek_v2", V2, 2), ("llama", LLAMA, 4),
+                          ("qwen3_moe", QWEN3_MOE, 5)):
+        if name in (sys.argv[1:] or [name]):
+            make(here / f"{name}.safetensors", c, seed)

@@ -23,8 +23,8 @@ void GroupedWeightGrad(Stream* stream, const GroupedWeightGradArgs<float>& args)
 
 void Rope(Stream* stream, const RopeArgs<float>& args);
 void CacheAppend(Stream* stream, const CacheAppendArgs<float>& args);
-void MlaAttention(Stream* stream, const MlaAttentionArgs<float>& args);
-void MlaAttentionBackward(Stream* stream, const MlaAttentionBackwardArgs<float>& args);
+void Attention(Stream* stream, const AttentionArgs<float>& args);
+void AttentionBackward(Stream* stream, const AttentionBackwardArgs<float>& args);
 
 void Swiglu(Stream* stream, const SwigluArgs<float>& args);
 void SwigluBackward(Stream* stream, const SwigluBackwardArgs<float>& args);

@@ -94,39 +94,62 @@ void RmsNormBackward(Stream*, const RmsNormBackwardArgs<float>& args) {
   }
 }
 
+namespace {
+
+// Lanes hold (even, odd) pairs beside (cosine, sine) pairs. sign: of the sine, by lane.
+void RotateAdjacent(const float* x, const float* angles, Vf sign, int64_t width, float* y) {
+  const Vi lane = LaneIndex();
+  for (int64_t d = 0; d < width; d += kLanes) {
+    const Vf pair = LoadUpTo(x + d, width - d), angle = LoadUpTo(angles + d, width - d);
+    const Vf cosine = __builtin_shuffle(angle, lane & ~1);
+    const Vf sine = __builtin_shuffle(angle, lane | 1) * sign;
+    const Vf swapped = __builtin_shuffle(pair, lane ^ 1);
+    StoreUpTo(y + d, pair * cosine + swapped * sine, width - d);
+  }
+}
+
+void RotateHalves(const float* x, const float* angles, float sign, int64_t width, float* y) {
+  const int64_t half = width / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const float cosine = angles[2 * i], sine = sign * angles[2 * i + 1];
+    const float first = x[i], second = x[half + i];
+    y[i] = first * cosine - second * sine;
+    y[half + i] = second * cosine + first * sine;
+  }
+}
+
+}  // namespace
+
 void Rope(Stream*, const RopeArgs<float>& args) {
   const int64_t rows = args.x.shape[0], heads = args.x.shape[1], width = args.x.shape[2];
   assert(args.positions.shape[0] == rows && width % 2 == 0 && args.table.stride[1] == 2);
   assert(args.table.shape[1] == width / 2 && args.table.shape[2] == 2);
-  const Vi lane = LaneIndex();
-  // Lanes hold (even, odd) pairs beside (cosine, sine) pairs.
-  const Vf sign =
-      Select((lane & 1) == 0, Set(args.inverse ? 1.0f : -1.0f), Set(args.inverse ? -1.0f : 1.0f));
+  const bool halves = args.pairing == RopePairing::kHalves;
+  const float turn = args.inverse ? -1.0f : 1.0f;
+  const Vf sign = Select((LaneIndex() & 1) == 0, Set(-turn), Set(turn));
   for (int64_t m = 0; m < rows; ++m) {
     const int64_t position = args.positions.data[m * args.positions.stride[0]];
     assert(position >= 0 && position < args.table.shape[0]);
     const float* angles = args.table.data + position * args.table.stride[0];
     for (int64_t h = 0; h < heads; ++h) {
-      float* x = args.x.data + m * args.x.stride[0] + h * args.x.stride[1];
-      for (int64_t d = 0; d < width; d += kLanes) {
-        const Vf pair = LoadUpTo(x + d, width - d), angle = LoadUpTo(angles + d, width - d);
-        const Vf cosine = __builtin_shuffle(angle, lane & ~1);
-        const Vf sine = __builtin_shuffle(angle, lane | 1) * sign;
-        const Vf swapped = __builtin_shuffle(pair, lane ^ 1);
-        StoreUpTo(x + d, pair * cosine + swapped * sine, width - d);
+      const float* x = args.x.data + m * args.x.stride[0] + h * args.x.stride[1];
+      float* y = args.y.data + m * args.y.stride[0] + h * args.y.stride[1];
+      if (halves) {
+        RotateHalves(x, angles, turn, width, y);
+      } else {
+        RotateAdjacent(x, angles, sign, width, y);
       }
     }
   }
 }
 
 void CacheAppend(Stream*, const CacheAppendArgs<float>& args) {
+  assert(args.rows.shape[1] == args.pages.shape[1]);
   for (int64_t m = 0; m < args.slot.shape[0]; ++m) {
     const int64_t slot = args.slot.data[m * args.slot.stride[0]];
-    assert(slot >= 0 && slot < args.latent_pages.shape[0] && slot < args.rope_pages.shape[0]);
-    CopyRow(args.latent_pages.data + slot * args.latent_pages.stride[0],
-            args.latent.data + m * args.latent.stride[0], args.latent.shape[1]);
-    CopyRow(args.rope_pages.data + slot * args.rope_pages.stride[0],
-            args.rope.data + m * args.rope.stride[0], args.rope.shape[1]);
+    assert(slot >= 0 && slot < args.pages.shape[0]);
+    CopyRow(args.pages.data + slot * args.pages.stride[0], args.rows.data + m * args.rows.stride[0],
+            args.rows.shape[1]);
   }
 }
 

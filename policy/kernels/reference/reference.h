@@ -32,9 +32,9 @@ void Rope(Stream* stream, const RopeArgs<Real>& args);
 template <typename Real>
 void CacheAppend(Stream* stream, const CacheAppendArgs<Real>& args);
 template <typename Real>
-void MlaAttention(Stream* stream, const MlaAttentionArgs<Real>& args);
+void Attention(Stream* stream, const AttentionArgs<Real>& args);
 template <typename Real>
-void MlaAttentionBackward(Stream* stream, const MlaAttentionBackwardArgs<Real>& args);
+void AttentionBackward(Stream* stream, const AttentionBackwardArgs<Real>& args);
 
 template <typename Real>
 void Swiglu(Stream* stream, const SwigluArgs<Real>& args);

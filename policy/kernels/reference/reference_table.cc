@@ -19,8 +19,8 @@ KernelTable<Real> MakeTable() {
   t.weight_grad = &reference::WeightGrad<Real>;
   t.rope = &reference::Rope<Real>;
   t.cache_append = &reference::CacheAppend<Real>;
-  t.mla_attention = &reference::MlaAttention<Real>;
-  t.mla_attention_backward = &reference::MlaAttentionBackward<Real>;
+  t.attention = &reference::Attention<Real>;
+  t.attention_backward = &reference::AttentionBackward<Real>;
   t.swiglu = &reference::Swiglu<Real>;
   t.swiglu_backward = &reference::SwigluBackward<Real>;
   t.add = &reference::Add<Real>;

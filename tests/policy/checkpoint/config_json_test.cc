@@ -46,7 +46,7 @@ TEST(ConfigJson, ReadsAPublishedV2Config) {
   EXPECT_EQ(config.topk_method, "greedy");
   EXPECT_EQ(config.scoring_func, "softmax");
   EXPECT_FALSE(config.norm_topk_prob);
-  EXPECT_TRUE(config.rope_scaling.yarn);
+  EXPECT_TRUE(config.rope_scaling.yarn());
   EXPECT_EQ(config.rope_scaling.factor, 40);
   EXPECT_EQ(config.rope_scaling.mscale_all_dim, 0.707);
   EXPECT_NEAR(config.AttentionScale(), 0.1147213868, 1e-9);
@@ -72,7 +72,7 @@ TEST(ConfigJson, ReadsTheNamesOfTransformers5AsTheOlderOnes) {
   EXPECT_EQ(Parse(file), older);
   file["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 50000.0}};
   EXPECT_EQ(Parse(file).rope_theta, 50000);
-  EXPECT_FALSE(Parse(file).rope_scaling.yarn);
+  EXPECT_FALSE(Parse(file).rope_scaling.yarn());
 }
 
 TEST(ConfigJson, TakesTheDefaultsOfTheNamedClass) {
@@ -107,13 +107,20 @@ TEST(ConfigJson, RefusesByNameWhatItCannotHonour) {
     const char* name;
     json value;
   } settings[] = {
-      {"hidden_act", "gelu"},     {"attention_bias", true},
-      {"mlp_bias", true},         {"attention_dropout", 0.1},
-      {"rope_interleave", false}, {"quantization_config", {{"quant_method", "fp8"}}},
-      {"topk_method", "lottery"}, {"scoring_func", "tanh"},
-      {"model_type", "llama"},    {"architectures", {"LlamaForCausalLM", "x"}},
-      {"num_key_value_heads", 4}, {"rope_scaling", {{"type", "linear"}, {"factor", 2}}},
-      {"eos_token_id", {1, 2}},
+      {"hidden_act", "gelu"},
+      {"attention_bias", true},
+      {"mlp_bias", true},
+      {"attention_dropout", 0.1},
+      {"quantization_config", {{"quant_method", "awq"}}},
+      {"topk_method", "lottery"},
+      {"scoring_func", "tanh"},
+      {"model_type", "gpt2"},
+      {"architectures", {"LlamaForCausalLM"}},
+      {"num_key_value_heads", 4},
+      {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}},
+      {"bos_token_id", {1, 2}},
+      {"index_topk", 64},
+      {"layer_types", {"linear_attention"}},
   };
   for (const auto& [name, value] : settings) {
     json file = V2Lite();
@@ -169,7 +176,7 @@ TEST(ConfigJson, GivesBackEveryFieldItWrote) {
   v2.latent_norm_eps = 1e-5;
   v2.rms_norm_eps = 1e-5;
   v2.rope_theta = 50000.5;
-  v2.rope_scaling = {true, 40, 4096, 31, 2, 0.707, 0.5};
+  v2.rope_scaling = {RopeScalingKind::kYarn, 40, 4096, 31, 2, 0.707, 0.5};
   v2.tie_word_embeddings = true;
   v2.bos_token_id = 3;
   v2.initializer_range = 0.006;
@@ -177,7 +184,29 @@ TEST(ConfigJson, GivesBackEveryFieldItWrote) {
   dense.n_routed_experts = dense.n_shared_experts = dense.num_experts_per_tok = 0;
   dense.moe_intermediate_size = 0;
   dense.eos_token_id = -1;
-  for (const ModelConfig& config : {TestConfig(), v2, dense}) {
+  std::vector<ModelConfig> configs = {TestConfig(), v2, dense};
+  for (const char* type : {"llama", "mistral", "qwen2", "qwen3"}) {
+    ModelConfig grouped = dense;
+    grouped.model_type = type;
+    grouped.q_lora_rank = grouped.kv_lora_rank = grouped.v_head_dim = 0;
+    grouped.qk_nope_head_dim = grouped.qk_rope_head_dim = 0;
+    grouped.topk_method = "greedy";
+    grouped.scoring_func = "softmax";
+    grouped.norm_topk_prob = false;
+    grouped.routed_scaling_factor = 1;
+    grouped.first_k_dense_replace = 0;
+    grouped.n_group = grouped.topk_group = 1;
+    grouped.num_key_value_heads = 1;
+    grouped.head_dim = 6;
+    grouped.rope_pairing = kernels::RopePairing::kHalves;
+    grouped.qkv_bias = grouped.model_type == "qwen2";
+    grouped.qk_norm = grouped.model_type == "qwen3";
+    grouped.rope_scaling = {RopeScalingKind::kLinear, 4};
+    grouped.eos_token_id = 3;
+    grouped.more_eos_token_ids = {5, 4};
+    configs.push_back(grouped);
+  }
+  for (const ModelConfig& config : configs) {
     ASSERT_TRUE(config.Validate().ok()) << config.Validate();
     const auto read = ParseConfigJson(ConfigJson(config, DType::kBFloat16));
     ASSERT_TRUE(read.ok()) << read.status();
@@ -233,6 +262,117 @@ TEST(ConfigJson, TakesTheQuantisationOutOfWhatItSaves) {
     EXPECT_FALSE(parsed.contains("quantization_config")) << saved;
     EXPECT_EQ(parsed["x"], 1);
     EXPECT_EQ(Parse(parsed), config);
+  }
+}
+
+// Sizes of published models of each family without a latent; dense but for the last two.
+json Grouped(const char* type, const char* architecture) {
+  return {{"model_type", type},       {"architectures", {architecture}}, {"vocab_size", 1000},
+          {"hidden_size", 64},        {"intermediate_size", 128},        {"num_hidden_layers", 2},
+          {"num_attention_heads", 8}, {"num_key_value_heads", 2},        {"rms_norm_eps", 1e-5},
+          {"rope_theta", 500000.0},   {"max_position_embeddings", 4096}, {"hidden_act", "silu"}};
+}
+
+TEST(ConfigJson, ReadsTheFamiliesOfGroupedQueries) {
+  const ModelConfig llama = Parse(Grouped("llama", "LlamaForCausalLM"));
+  EXPECT_FALSE(llama.IsLatent());
+  EXPECT_EQ(llama.head_dim, 8);
+  EXPECT_EQ(llama.num_key_value_heads, 2);
+  EXPECT_EQ(llama.rope_pairing, kernels::RopePairing::kHalves);
+  EXPECT_FALSE(llama.qkv_bias || llama.o_bias || llama.qk_norm);
+  EXPECT_EQ(llama.n_routed_experts, 0);
+  const ModelConfig qwen2 = Parse(Grouped("qwen2", "Qwen2ForCausalLM"));
+  EXPECT_TRUE(qwen2.qkv_bias && !qwen2.o_bias && !qwen2.qk_norm);
+  const ModelConfig qwen3 = Parse(Grouped("qwen3", "Qwen3ForCausalLM"));
+  EXPECT_TRUE(qwen3.qk_norm && !qwen3.qkv_bias);
+  EXPECT_EQ(qwen3.head_dim, 128);
+  json biased = Grouped("llama", "LlamaForCausalLM");
+  biased["attention_bias"] = true;
+  EXPECT_TRUE(Parse(biased).qkv_bias && Parse(biased).o_bias);
+}
+
+TEST(ConfigJson, ReadsExpertsWithoutALatent) {
+  json file = Grouped("qwen3_moe", "Qwen3MoeForCausalLM");
+  file.update({{"num_experts", 16},
+               {"num_experts_per_tok", 4},
+               {"moe_intermediate_size", 32},
+               {"norm_topk_prob", true}});
+  const ModelConfig qwen = Parse(file);
+  EXPECT_EQ(qwen.n_routed_experts, 16);
+  EXPECT_EQ(qwen.MoeLayers(), 2);
+  EXPECT_EQ(qwen.scoring_func, "softmax");
+  EXPECT_TRUE(qwen.norm_topk_prob && qwen.qk_norm);
+  file = Grouped("deepseek", "DeepseekForCausalLM");
+  file.update({{"n_routed_experts", 16},
+               {"n_shared_experts", 2},
+               {"num_experts_per_tok", 4},
+               {"moe_intermediate_size", 32},
+               {"first_k_dense_replace", 1},
+               {"norm_topk_prob", false},
+               {"scoring_func", "softmax"}});
+  const ModelConfig deepseek = Parse(file);
+  EXPECT_EQ(deepseek.MoeLayers(), 1);
+  EXPECT_EQ(deepseek.topk_method, "greedy");
+  EXPECT_FALSE(deepseek.norm_topk_prob);
+  EXPECT_EQ(deepseek.routed_scaling_factor, 1.0);
+}
+
+TEST(ConfigJson, ReadsEveryKindOfRopeScaling) {
+  json file = Grouped("llama", "LlamaForCausalLM");
+  file["rope_scaling"] = {{"rope_type", "llama3"},
+                          {"factor", 8.0},
+                          {"low_freq_factor", 1.0},
+                          {"high_freq_factor", 4.0},
+                          {"original_max_position_embeddings", 8192}};
+  EXPECT_EQ(Parse(file).rope_scaling.kind, RopeScalingKind::kLlama3);
+  EXPECT_EQ(Parse(file).rope_scaling.high_freq_factor, 4.0);
+  file["rope_scaling"] = {{"type", "linear"}, {"factor", 4}};
+  EXPECT_EQ(Parse(file).rope_scaling.kind, RopeScalingKind::kLinear);
+  EXPECT_EQ(Parse(file).rope_scaling.factor, 4.0);
+  file["rope_scaling"].erase("factor");
+  EXPECT_THAT(std::string(ParseConfigJson(file.dump()).status().message()), HasSubstr("factor"));
+}
+
+TEST(ConfigJson, RefusesAWindowThatHidesTokensAndNoOther) {
+  json file = Grouped("mistral", "MistralForCausalLM");
+  EXPECT_TRUE(ParseConfigJson(file.dump()).ok());  // absent: 4096, the context
+  file["sliding_window"] = 1024;
+  EXPECT_THAT(std::string(ParseConfigJson(file.dump()).status().message()),
+              HasSubstr("sliding_window"));
+  file["sliding_window"] = nullptr;
+  EXPECT_TRUE(ParseConfigJson(file.dump()).ok());
+  file = Grouped("qwen2", "Qwen2ForCausalLM");
+  file["sliding_window"] = 1024;
+  file["use_sliding_window"] = false;
+  EXPECT_TRUE(ParseConfigJson(file.dump()).ok());
+  file["use_sliding_window"] = true;
+  EXPECT_EQ(ParseConfigJson(file.dump()).status().code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST(ConfigJson, KeepsEveryTokenThatEndsASequence) {
+  json file = Grouped("llama", "LlamaForCausalLM");
+  file["eos_token_id"] = {7, 9, 8};
+  ModelConfig config = Parse(file);
+  EXPECT_EQ(config.eos_token_id, 7);
+  EXPECT_EQ(config.more_eos_token_ids, (std::vector<int32_t>{9, 8}));
+  ASSERT_TRUE(AddGenerationConfig(R"({"eos_token_id": [9, 11], "top_p": 0.9})", &config).ok());
+  EXPECT_EQ(config.more_eos_token_ids, (std::vector<int32_t>{9, 8, 11}));
+  EXPECT_FALSE(AddGenerationConfig(R"({"eos_token_id": 1000})", &config).ok());
+  EXPECT_FALSE(AddGenerationConfig("[]", &config).ok());
+  file["eos_token_id"] = {7, -1};
+  EXPECT_FALSE(ParseConfigJson(file.dump()).ok());
+}
+
+TEST(ConfigJson, ReadsTheBlocksOfEightBitWeights) {
+  json file = V2Lite();
+  file["quantization_config"] = {
+      {"quant_method", "fp8"}, {"fmt", "e4m3"}, {"weight_block_size", {64, 32}}};
+  const auto read = ParseConfigJson(file.dump());
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->fp8_block, (std::array<int32_t, 2>{64, 32}));
+  for (const json& block : {json(3), json({1}), json({0, 1}), json({1, -1}), json({"a", 1})}) {
+    file["quantization_config"]["weight_block_size"] = block;
+    EXPECT_FALSE(ParseConfigJson(file.dump()).ok()) << block;
   }
 }
 

@@ -102,22 +102,26 @@ Outputs DeepMatmulCase(const Table& t, int64_t width) {
 
 Outputs RopeCase(const Table& t, int64_t width) {
   const int64_t even = width + width % 2;
-  Tensor<float, 3> x({4, 3, even}), table({7, even / 2, 2}, 0);
+  Tensor<float, 3> x({4, 3, even}), y({4, 3, even}), table({7, even / 2, 2}, 0);
   Tensor<int32_t, 1> positions({4});
   x.Random(1);
   table.Random(2);
   for (int64_t m = 0; m < 4; ++m) positions.at(m) = static_cast<int32_t>((m * 5) % 7);
   Outputs outputs;
-  for (bool inverse : {false, true}) {
-    t.rope(nullptr, {x.view(), positions.view(), table.view(), inverse});
-    Keep(x, &outputs);
+  for (RopePairing pairing : {RopePairing::kAdjacent, RopePairing::kHalves}) {
+    for (bool inverse : {false, true}) {
+      t.rope(nullptr, {x.view(), positions.view(), table.view(), inverse, pairing, y.view()});
+      Keep(y, &outputs);
+      t.rope(nullptr, {x.view(), positions.view(), table.view(), inverse, pairing, x.view()});
+      Keep(x, &outputs);
+    }
   }
   return outputs;
 }
 
-Outputs AttentionCase(const Table& t, int64_t latent) {
+Outputs AttentionOf(const Table& t, const CacheRow& cache) {
   // Rows of three sequences: one prefilled, one prefilled late, one a single decode row.
-  const int64_t heads = 5, rope = 6, page = 8, sequences = 3;
+  const int64_t heads = 6, page = 8, sequences = 3, width = cache.Width();
   const int64_t lengths[sequences] = {21, 40, 9}, firsts[sequences] = {0, 17, 8};
   std::vector<int64_t> sequence, length;
   for (int64_t b = 0; b < sequences; ++b) {
@@ -127,22 +131,17 @@ Outputs AttentionCase(const Table& t, int64_t latent) {
     }
   }
   const int64_t rows = static_cast<int64_t>(sequence.size());
-  Tensor<float, 3> q_latent({rows, heads, latent}), q_rope({rows, heads, rope});
-  Tensor<float, 3> out({rows, heads, latent}), d_out({rows, heads, latent});
-  Tensor<float, 3> d_q_latent({rows, heads, latent}), d_q_rope({rows, heads, rope});
-  Tensor<float, 2> keys({70, latent}), key_ropes({70, rope}), lse({rows, heads});
-  Tensor<float, 2> latent_pages({10 * page, latent}), rope_pages({10 * page, rope});
-  Tensor<float, 2> d_keys({70, latent}), d_key_ropes({70, rope});
+  Tensor<float, 3> q({rows, heads, cache.key_width}), d_q({rows, heads, cache.key_width});
+  Tensor<float, 3> out({rows, heads, cache.value_width}), d_out({rows, heads, cache.value_width});
+  Tensor<float, 2> keys({70, width}), lse({rows, heads}), d_keys({70, width});
+  Tensor<float, 2> key_pages({10 * page, width});
   Tensor<int32_t, 1> row_sequence({rows}), row_length({rows}), row_base({sequences});
   Tensor<int32_t, 2> pages({sequences, 7});
   Tensor<int64_t, 1> slot({70});
-  q_latent.Random(1);
-  q_rope.Random(2);
+  q.Random(1);
   keys.Random(3);
-  key_ropes.Random(4);
   d_out.Random(5);
   d_keys.Random(6);
-  d_key_ropes.Random(7);
   pages.Fill(Poison<int32_t>());
   const int32_t order[10] = {4, 8, 1, 6, 0, 7, 3, 9, 5, 2};
   int32_t next = 0;
@@ -159,23 +158,28 @@ Outputs AttentionCase(const Table& t, int64_t latent) {
     row_sequence.at(m) = static_cast<int32_t>(sequence[static_cast<size_t>(m)]);
     row_length.at(m) = static_cast<int32_t>(length[static_cast<size_t>(m)]);
   }
-  t.cache_append(nullptr, {keys.view(), key_ropes.view(), slot.view(), latent_pages.view(),
-                           rope_pages.view()});
-  t.mla_attention(nullptr, {q_latent.view(), q_rope.view(), row_sequence.view(), row_length.view(),
-                            pages.view(), latent_pages.view(), rope_pages.view(),
-                            static_cast<int32_t>(page), 40, 0.3f, out.view(), lse.view()});
-  t.mla_attention_backward(
-      nullptr,
-      {q_latent.view(), q_rope.view(), row_sequence.view(), row_length.view(), row_base.view(),
-       keys.view(), key_ropes.view(), 40, 0.3f, out.view(), lse.view(), d_out.view(),
-       d_q_latent.view(), d_q_rope.view(), d_keys.view(), d_key_ropes.view()});
+  t.cache_append(nullptr, {keys.view(), slot.view(), key_pages.view()});
+  t.attention(nullptr,
+              {cache, q.view(), row_sequence.view(), row_length.view(), pages.view(),
+               key_pages.view(), static_cast<int32_t>(page), 40, 0.3f, out.view(), lse.view()});
+  t.attention_backward(nullptr, {cache, q.view(), row_sequence.view(), row_length.view(),
+                                 row_base.view(), keys.view(), 40, 0.3f, out.view(), lse.view(),
+                                 d_out.view(), d_q.view(), d_keys.view()});
   Outputs outputs;
   Keep(out, &outputs);
   Keep(lse, &outputs);
-  Keep(d_q_latent, &outputs);
-  Keep(d_q_rope, &outputs);
+  Keep(d_q, &outputs);
   Keep(d_keys, &outputs);
-  Keep(d_key_ropes, &outputs);
+  return outputs;
+}
+
+// `width` of the value: a latent with a rope part of 6, then groups of 6, 2 and 1 query heads.
+Outputs AttentionCase(const Table& t, int64_t width) {
+  Outputs outputs = AttentionOf(t, {1, width + 6, width, 0});
+  for (int64_t heads : {1, 3, 6}) {
+    const Outputs more = AttentionOf(t, {heads, width + 1, width, heads * (width + 1) + 2});
+    outputs.insert(outputs.end(), more.begin(), more.end());
+  }
   return outputs;
 }
 

@@ -74,7 +74,11 @@ TEST(MatmulGradient, MatchesFiniteDifferences) {
   }
 }
 
-TEST(RopeGradient, IsTheInverseRotation) {
+class RopeGradient : public ::testing::TestWithParam<RopePairing> {};
+INSTANTIATE_TEST_SUITE_P(Pairings, RopeGradient,
+                         ::testing::Values(RopePairing::kAdjacent, RopePairing::kHalves));
+
+TEST_P(RopeGradient, IsTheInverseRotation) {
   Tensor<double, 3> x({3, 2, 6}), y({3, 2, 6}), d_y({3, 2, 6}), table({9, 3, 2});
   Tensor<int32_t, 1> positions({3});
   x.Random(1);
@@ -88,11 +92,10 @@ TEST(RopeGradient, IsTheInverseRotation) {
   positions.at(2) = 5;
   Tensor<double, 3> weights = d_y;
   auto loss = [&] {
-    y = x;
-    Table().rope(nullptr, {y.view(), positions.view(), table.view(), false});
+    Table().rope(nullptr, {x.view(), positions.view(), table.view(), false, GetParam(), y.view()});
     return Against(y, weights);
   };
-  Table().rope(nullptr, {d_y.view(), positions.view(), table.view(), true});
+  Table().rope(nullptr, {d_y.view(), positions.view(), table.view(), true, GetParam(), d_y.view()});
   ExpectGradient("x", x, d_y.Values(), loss);
 }
 
@@ -115,24 +118,20 @@ TEST(SwigluGradient, MatchesFiniteDifferences) {
 // Two sequences of 5 and 3 rows, paged by 2 with a shuffled, partly poisoned page table.
 struct Attention {
   static constexpr int64_t kRows = 8, kHeads = 2, kPageTokens = 2, kPages = 9;
-  explicit Attention(int64_t latent_width, int64_t rope_width)
-      : q_latent({kRows, kHeads, latent_width}),
-        q_rope({kRows, kHeads, rope_width}),
-        latent({kRows, latent_width}),
-        rope({kRows, rope_width}),
-        latent_pages({kPages * kPageTokens, latent_width}),
-        rope_pages({kPages * kPageTokens, rope_width}),
-        out({kRows, kHeads, latent_width}),
+  explicit Attention(const CacheRow& cache_row)
+      : cache(cache_row),
+        q({kRows, kHeads, cache.key_width}),
+        rows({kRows, cache.Width()}),
+        key_pages({kPages * kPageTokens, cache.Width()}),
+        out({kRows, kHeads, cache.value_width}),
         lse({kRows, kHeads}),
         sequence({kRows}),
         length({kRows}),
         base({2}),
         pages({2, 4}),
         slot({kRows}) {
-    q_latent.Random(1);
-    q_rope.Random(2);
-    latent.Random(3);
-    rope.Random(4);
+    q.Random(1);
+    rows.Random(3);
     const int32_t table[2][3] = {{7, 0, 3}, {5, 2, 0}};
     pages.Fill(Poison<int32_t>());
     for (int64_t i = 0; i < 3; ++i) pages.row(0)[i] = table[0][i];
@@ -147,14 +146,13 @@ struct Attention {
     base.at(1) = 5;
   }
   void Forward() {
-    Table().cache_append(
-        nullptr, {latent.view(), rope.view(), slot.view(), latent_pages.view(), rope_pages.view()});
-    Table().mla_attention(nullptr, {q_latent.view(), q_rope.view(), sequence.view(), length.view(),
-                                    pages.view(), latent_pages.view(), rope_pages.view(),
-                                    kPageTokens, 5, 0.4, out.view(), lse.view()});
+    Table().cache_append(nullptr, {rows.view(), slot.view(), key_pages.view()});
+    Table().attention(nullptr, {cache, q.view(), sequence.view(), length.view(), pages.view(),
+                                key_pages.view(), kPageTokens, 5, 0.4, out.view(), lse.view()});
   }
-  Tensor<double, 3> q_latent, q_rope;
-  Tensor<double, 2> latent, rope, latent_pages, rope_pages;
+  CacheRow cache;
+  Tensor<double, 3> q;
+  Tensor<double, 2> rows, key_pages;
   Tensor<double, 3> out;
   Tensor<double, 2> lse;
   Tensor<int32_t, 1> sequence, length, base;
@@ -162,30 +160,26 @@ struct Attention {
   Tensor<int64_t, 1> slot;
 };
 
-TEST(MlaAttentionGradient, MatchesFiniteDifferences) {
-  for (int64_t latent_width : {1, 3, 17}) {
-    Attention a(latent_width, 4);
-    Tensor<double, 3> d_out({8, 2, latent_width}), d_q_latent({8, 2, latent_width});
-    Tensor<double, 3> d_q_rope({8, 2, 4});
-    Tensor<double, 2> d_latent({8, latent_width}), d_rope({8, 4});
+TEST(AttentionGradient, MatchesFiniteDifferences) {
+  for (const CacheRow& cache :
+       {CacheRow{1, 5, 1, 0}, CacheRow{1, 21, 17, 0}, CacheRow{1, 3, 3, 0}, CacheRow{1, 4, 3, 4},
+        CacheRow{2, 17, 5, 36}, CacheRow{2, 2, 2, 4}}) {
+    Attention a(cache);
+    Tensor<double, 3> d_out({8, 2, cache.value_width}), d_q({8, 2, cache.key_width});
+    Tensor<double, 2> d_rows({8, cache.Width()});
     d_out.Random(9);
-    d_latent.Fill(0);
-    d_rope.Fill(0);
+    d_rows.Fill(0);
     auto loss = [&] {
       a.Forward();
       return Against(a.out, d_out);
     };
     loss();
-    Table().mla_attention_backward(
-        nullptr,
-        {a.q_latent.view(), a.q_rope.view(), a.sequence.view(), a.length.view(), a.base.view(),
-         a.latent.view(), a.rope.view(), 5, 0.4, a.out.view(), a.lse.view(), d_out.view(),
-         d_q_latent.view(), d_q_rope.view(), d_latent.view(), d_rope.view()});
-    ExpectGradient("q_latent", a.q_latent, d_q_latent.Values(), loss);
-    ExpectGradient("q_rope", a.q_rope, d_q_rope.Values(), loss);
-    ExpectGradient("latent", a.latent, d_latent.Values(), loss);
-    ExpectGradient("rope", a.rope, d_rope.Values(), loss);
-    EXPECT_TRUE(a.out.GapsUntouched() && d_latent.GapsUntouched());
+    Table().attention_backward(nullptr, {cache, a.q.view(), a.sequence.view(), a.length.view(),
+                                         a.base.view(), a.rows.view(), 5, 0.4, a.out.view(),
+                                         a.lse.view(), d_out.view(), d_q.view(), d_rows.view()});
+    ExpectGradient("q", a.q, d_q.Values(), loss);
+    ExpectGradient("rows", a.rows, d_rows.Values(), loss);
+    EXPECT_TRUE(a.out.GapsUntouched() && d_rows.GapsUntouched());
   }
 }
 

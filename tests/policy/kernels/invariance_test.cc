@@ -165,7 +165,10 @@ TEST(RowBits, OfElementwiseKernelsDependOnTheRowAlone) {
       t.rmsnorm(nullptr, {x.view(), weight.view(), 1e-6f, y.view()});
       t.swiglu(nullptr, {x.view(), y.view(), z.view()});
       t.add(nullptr, {y.view(), z.view()});
-      t.rope(nullptr, {pairs.view(), positions.view(), angles.view(), false});
+      for (RopePairing pairing : {RopePairing::kAdjacent, RopePairing::kHalves}) {
+        t.rope(nullptr,
+               {pairs.view(), positions.view(), angles.view(), false, pairing, pairs.view()});
+      }
       std::vector<Bits> bits;
       for (int64_t m = 0; m < rows; ++m) {
         bits.push_back(BitsOf(z, m, width));
@@ -232,14 +235,12 @@ TEST(RowBits, OfSamplingDependOnTheRowAlone) {
 
 // A row of attention is (sequence, length): decode reads one, prefill and scoring many in a row.
 std::vector<Bits> Attend(const Table& t, const std::vector<std::pair<int64_t, int64_t>>& rows,
-                         int64_t latent, uint64_t page_salt) {
-  const int64_t heads = 5, rope = 6, page = 8, sequences = 4, longest = 70, per_sequence = 9;
+                         const CacheRow& cache, uint64_t page_salt) {
+  const int64_t heads = 6, page = 8, sequences = 4, longest = 70, per_sequence = 9;
   const int64_t count = static_cast<int64_t>(rows.size());
-  Tensor<float, 3> q_latent({count, heads, latent}), q_rope({count, heads, rope});
-  Tensor<float, 3> out({count, heads, latent});
+  Tensor<float, 3> q({count, heads, cache.key_width}), out({count, heads, cache.value_width});
   Tensor<float, 2> lse({count, heads});
-  Tensor<float, 2> latent_pages({sequences * per_sequence * page, latent});
-  Tensor<float, 2> rope_pages({sequences * per_sequence * page, rope});
+  Tensor<float, 2> key_pages({sequences * per_sequence * page, cache.Width()});
   Tensor<int32_t, 1> row_sequence({count}), row_length({count});
   Tensor<int32_t, 2> pages({sequences, per_sequence});
   std::vector<int64_t> ids;
@@ -251,8 +252,7 @@ std::vector<Bits> Attend(const Table& t, const std::vector<std::pair<int64_t, in
     int64_t& so_far = reach[static_cast<size_t>(rows[m].first)];
     so_far = std::max(so_far, rows[m].second);
   }
-  FillRows(q_latent, ids, heads * latent, 1);
-  FillRows(q_rope, ids, heads * rope, 2);
+  FillRows(q, ids, heads * cache.key_width, 1);
   pages.Fill(Poison<int32_t>());
   for (int64_t b = 0; b < sequences; ++b) {
     KeyedRandom random = TestRandom(static_cast<uint64_t>(b) + 50);
@@ -260,26 +260,21 @@ std::vector<Bits> Attend(const Table& t, const std::vector<std::pair<int64_t, in
       // Only what is in the cache by then: keys past the longest row of this call stay NaN.
       const int64_t place = (i / page * 5 + b + static_cast<int64_t>(page_salt)) % per_sequence;
       const int64_t row = (b * per_sequence + place) * page + i % page;
-      for (int64_t r = 0; r < latent; ++r) {
+      for (int64_t c = 0; c < cache.Width(); ++c) {
         const float value = static_cast<float>(random.Normal());
-        if (i < reach[static_cast<size_t>(b)]) latent_pages.row(row)[r] = value;
-      }
-      for (int64_t d = 0; d < rope; ++d) {
-        const float value = static_cast<float>(random.Normal());
-        if (i < reach[static_cast<size_t>(b)]) rope_pages.row(row)[d] = value;
+        if (i < reach[static_cast<size_t>(b)]) key_pages.row(row)[c] = value;
       }
       if (i < reach[static_cast<size_t>(b)]) {
         pages.row(b)[i / page] = static_cast<int32_t>(b * per_sequence + place);
       }
     }
   }
-  t.mla_attention(nullptr,
-                  {q_latent.view(), q_rope.view(), row_sequence.view(), row_length.view(),
-                   pages.view(), latent_pages.view(), rope_pages.view(), static_cast<int32_t>(page),
-                   static_cast<int32_t>(longest), 0.3f, out.view(), lse.view()});
+  t.attention(nullptr, {cache, q.view(), row_sequence.view(), row_length.view(), pages.view(),
+                        key_pages.view(), static_cast<int32_t>(page), static_cast<int32_t>(longest),
+                        0.3f, out.view(), lse.view()});
   std::vector<Bits> bits;
   for (int64_t m = 0; m < count; ++m) {
-    bits.push_back(BitsOf(out, m, heads * latent));
+    bits.push_back(BitsOf(out, m, heads * cache.value_width));
     const Bits more = BitsOf(lse, m, heads);
     bits.back().insert(bits.back().end(), more.begin(), more.end());
     for (uint32_t word : bits.back()) {
@@ -299,10 +294,11 @@ TEST(RowBits, OfAttentionAreThoseOfDecodeInPrefillScoringAndAnyBatchOrPaging) {
   for (const BackendInfo& info : ListBackends()) {
     if (!info.runs_here) continue;
     const Table& t = *FindBackend(info.name)->table;
-    for (int64_t latent : {3, 16, 65}) {
-      const std::vector<Bits> want = Attend(t, everything, latent, 0);
+    for (const CacheRow& cache : {CacheRow{1, 9, 3, 0}, CacheRow{1, 71, 65, 0},
+                                  CacheRow{2, 16, 16, 32}, CacheRow{6, 5, 7, 30}}) {
+      const std::vector<Bits> want = Attend(t, everything, cache, 0);
       for (size_t m = 0; m < everything.size(); m += 3) {  // one at a time
-        ASSERT_EQ(Attend(t, {everything[m]}, latent, 1)[0], want[m]) << info.name << " row " << m;
+        ASSERT_EQ(Attend(t, {everything[m]}, cache, 1)[0], want[m]) << info.name << " row " << m;
       }
       std::vector<std::pair<int64_t, int64_t>> shuffled;  // decode rows of mixed sequences
       std::vector<size_t> source;
@@ -310,7 +306,7 @@ TEST(RowBits, OfAttentionAreThoseOfDecodeInPrefillScoringAndAnyBatchOrPaging) {
         source.push_back(i * 31 % everything.size());
         shuffled.push_back(everything[source.back()]);
       }
-      const std::vector<Bits> got = Attend(t, shuffled, latent, 2);
+      const std::vector<Bits> got = Attend(t, shuffled, cache, 2);
       for (size_t i = 0; i < shuffled.size(); ++i) {
         ASSERT_EQ(got[i], want[source[i]]) << info.name << " shuffled row " << i;
       }

@@ -101,7 +101,8 @@ class EveryBackend : public ::testing::TestWithParam<const char*> {
 INSTANTIATE_TEST_SUITE_P(Backends, EveryBackend, ::testing::Values("reference", "auto"));
 
 TEST_P(EveryBackend, BehaviourLogprobsAreThoseOfThePackedPassToTheLastBit) {
-  for (const ModelConfig& config : {TinyV3(), TinyV2(), TinyV2Groups()}) {
+  for (const ModelConfig& config : {TinyV3(), TinyV2(), TinyV2Groups(), TinyLlama(), TinyQwen2(),
+                                    TinyQwen3Moe(), TinyDeepseekMoe()}) {
     const auto model = Make(config);
     PackedPass<float> pass(*model);
     const std::vector<GenerateRequest> requests = ManyRequests();
@@ -116,8 +117,8 @@ TEST_P(EveryBackend, BehaviourLogprobsAreThoseOfThePackedPassToTheLastBit) {
   }
 }
 
-TEST_P(EveryBackend, CompletionsDoNotDependOnBatchOrderOrPageSize) {
-  const auto model = Make(TinyV3());
+void CheckBatchOrderAndPages(const Model<float>& of) {
+  const Model<float>* model = &of;
   std::vector<GenerateRequest> requests = ManyRequests();
   EngineGenerator one(*model, 1, 32);
   const auto expected = Complete(one, requests);
@@ -137,6 +138,12 @@ TEST_P(EveryBackend, CompletionsDoNotDependOnBatchOrderOrPageSize) {
         }
       }
     }
+  }
+}
+
+TEST_P(EveryBackend, CompletionsDoNotDependOnBatchOrderOrPageSize) {
+  for (const ModelConfig& config : {TinyV3(), TinyLlama(), TinyQwen3Moe()}) {
+    CheckBatchOrderAndPages(*Make(config));
   }
 }
 

@@ -13,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "policy/checkpoint/config_json.h"
 #include "policy/model/packed_pass.h"
 #include "tests/policy/model/tiny_models.h"
 
@@ -48,44 +49,9 @@ class Golden {
   }
 
   ModelConfig Config() const {
-    const json j = json::parse(header_["__metadata__"].at("config").get<std::string>());
-    ModelConfig c;
-    c.model_type = j["model_type"];
-    c.vocab_size = j["vocab_size"];
-    c.hidden_size = j["hidden_size"];
-    c.intermediate_size = j["intermediate_size"];
-    c.moe_intermediate_size = j["moe_intermediate_size"];
-    c.num_hidden_layers = j["num_hidden_layers"];
-    c.num_attention_heads = j["num_attention_heads"];
-    c.q_lora_rank = j["q_lora_rank"];
-    c.kv_lora_rank = j["kv_lora_rank"];
-    c.qk_nope_head_dim = j["qk_nope_head_dim"];
-    c.qk_rope_head_dim = j["qk_rope_head_dim"];
-    c.v_head_dim = j["v_head_dim"];
-    c.n_routed_experts = j["n_routed_experts"];
-    c.n_shared_experts = j["n_shared_experts"];
-    c.num_experts_per_tok = j["num_experts_per_tok"];
-    c.n_group = j["n_group"];
-    c.topk_group = j["topk_group"];
-    c.topk_method = j["topk_method"];
-    c.scoring_func = j["scoring_func"];
-    c.norm_topk_prob = j["norm_topk_prob"];
-    c.routed_scaling_factor = j["routed_scaling_factor"];
-    c.first_k_dense_replace = j["first_k_dense_replace"];
-    c.rms_norm_eps = j["rms_norm_eps"];
-    c.rope_theta = j["rope_theta"];
-    c.max_position_embeddings = j["max_position_embeddings"];
-    if (j.contains("rope_scaling")) {
-      const json& s = j["rope_scaling"];
-      c.rope_scaling.yarn = true;
-      c.rope_scaling.factor = s["factor"];
-      c.rope_scaling.original_max_position_embeddings = s["original_max_position_embeddings"];
-      c.rope_scaling.beta_fast = s["beta_fast"];
-      c.rope_scaling.beta_slow = s["beta_slow"];
-      c.rope_scaling.mscale = s["mscale"];
-      c.rope_scaling.mscale_all_dim = s["mscale_all_dim"];
-    }
-    return c;
+    const auto file = ParseConfigJson(header_["__metadata__"].at("config").get<std::string>());
+    EXPECT_TRUE(file.ok()) << file.status();
+    return file->config;
   }
 
  private:
@@ -99,7 +65,8 @@ class PyTorch : public ::testing::TestWithParam<std::tuple<const char*, const ch
 
 INSTANTIATE_TEST_SUITE_P(Shapes, PyTorch,
                          ::testing::Combine(::testing::Values("reference", "auto"),
-                                            ::testing::Values("deepseek_v2", "deepseek_v3")));
+                                            ::testing::Values("deepseek_v2", "deepseek_v3", "llama",
+                                                              "qwen3_moe")));
 
 TEST_P(PyTorch, GivesTheSameLogprobsLossAndGradients) {
   const Golden golden(absl::StrCat(std::get<1>(GetParam()), ".safetensors"));

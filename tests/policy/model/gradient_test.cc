@@ -143,10 +143,26 @@ TEST(WholeModelGradient, AgreesWithFiniteDifferencesForATiedDenseModel) {
   CheckGradient(config);
 }
 
+TEST(WholeModelGradient, AgreesWithFiniteDifferencesForGroupedQueries) {
+  CheckGradient(TinyLlama());
+}
+
+TEST(WholeModelGradient, AgreesWithFiniteDifferencesForBiases) {
+  CheckGradient(TinyQwen2());
+}
+
+TEST(WholeModelGradient, AgreesWithFiniteDifferencesForNormsOfHeads) {
+  CheckGradient(TinyQwen3Moe());
+}
+
+TEST(WholeModelGradient, AgreesWithFiniteDifferencesForExpertsWithoutALatent) {
+  CheckGradient(TinyDeepseekMoe());
+}
+
 // Two sequences in one pack give the gradient of one after the other, to the last bit: slots can
 // be packed as memory allows.
-TEST(WholeModelGradient, OfAPackIsTheSumInOrder) {
-  const auto model = MakeModel<float>(TinyV3(), kernels::ReferenceTable());
+void CheckPack(const ModelConfig& config, const kernels::KernelTable<float>& table) {
+  const auto model = MakeModel<float>(config, table);
   const size_t size = static_cast<size_t>(model->registry().flat_elements());
   PackedPass<float> pass(*model);
   PackedOptions options;
@@ -169,7 +185,16 @@ TEST(WholeModelGradient, OfAPackIsTheSumInOrder) {
     pass.Forward({&both[b], 1}, options);
     pass.Backward(one, apart.data());
   }
-  for (size_t i = 0; i < size; ++i) ASSERT_EQ(together[i], apart[i]) << i;
+  for (size_t i = 0; i < size; ++i) ASSERT_EQ(together[i], apart[i]) << config.model_type << i;
+}
+
+TEST(WholeModelGradient, OfAPackIsTheSumInOrder) {
+  ModelConfig untied = TinyQwen2();
+  untied.tie_word_embeddings = false;
+  for (const ModelConfig& config : {TinyV3(), untied, TinyQwen3Moe()}) {
+    CheckPack(config, kernels::ReferenceTable());
+    CheckPack(config, *kernels::FindBackend("auto")->table);
+  }
 }
 
 }  // namespace

@@ -94,12 +94,11 @@ Table GuardedTable() {
   Table t = kernels::ReferenceTable();
   Guard<&Table::embedding, &Table::embedding_backward, &Table::rmsnorm, &Table::rmsnorm_backward,
         &Table::pack, &Table::matmul, &Table::weight_grad, &Table::rope, &Table::cache_append,
-        &Table::mla_attention, &Table::mla_attention_backward, &Table::swiglu,
-        &Table::swiglu_backward, &Table::add, &Table::route, &Table::route_backward,
-        &Table::balance_loss, &Table::route_count, &Table::moe_plan, &Table::moe_gather,
-        &Table::grouped_matmul, &Table::grouped_weight_grad, &Table::moe_combine, &Table::moe_weigh,
-        &Table::moe_scatter, &Table::sample, &Table::logprob, &Table::logprob_backward,
-        &Table::decode_advance>(t);
+        &Table::attention, &Table::attention_backward, &Table::swiglu, &Table::swiglu_backward,
+        &Table::add, &Table::route, &Table::route_backward, &Table::balance_loss,
+        &Table::route_count, &Table::moe_plan, &Table::moe_gather, &Table::grouped_matmul,
+        &Table::grouped_weight_grad, &Table::moe_combine, &Table::moe_weigh, &Table::moe_scatter,
+        &Table::sample, &Table::logprob, &Table::logprob_backward, &Table::decode_advance>(t);
   return t;
 }
 

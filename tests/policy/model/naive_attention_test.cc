@@ -86,14 +86,14 @@ class NaiveModel {
   // Rotates pairs of x[first..] by the token's angles.
   void Rotate(int64_t position, double* x) const {
     const RopeScaling& s = config_.rope_scaling;
-    const double width = config_.qk_rope_head_dim;
+    const double width = config_.RopeWidth();
     const auto pair = [&](double turns) {
       return width * std::log(s.original_max_position_embeddings / (2 * M_PI * turns)) /
              (2 * std::log(config_.rope_theta));
     };
-    for (int i = 0; i < config_.qk_rope_head_dim / 2; ++i) {
+    for (int i = 0; i < config_.RopeWidth() / 2; ++i) {
       double frequency = std::pow(config_.rope_theta, -2 * i / width), stretch = 1;
-      if (s.yarn) {
+      if (s.yarn()) {
         const double low = std::max(std::floor(pair(s.beta_fast)), 0.0);
         double high = std::min(std::ceil(pair(s.beta_slow)), width - 1);
         if (low == high) high += 0.001;
@@ -101,20 +101,98 @@ class NaiveModel {
         frequency = frequency * (1 - ramp) + frequency / s.factor * ramp;
         stretch = Get(s.mscale, s.factor) / Get(s.mscale_all_dim, s.factor);
       }
+      if (s.kind == RopeScalingKind::kLinear) frequency /= s.factor;
+      if (s.kind == RopeScalingKind::kLlama3) {
+        // As transformers words it, in wavelengths.
+        const double original = s.original_max_position_embeddings;
+        const double wavelength = 2 * M_PI / frequency;
+        if (wavelength > original / s.low_freq_factor) {
+          frequency /= s.factor;
+        } else if (wavelength >= original / s.high_freq_factor) {
+          const double smooth = (original / wavelength - s.low_freq_factor) /
+                                (s.high_freq_factor - s.low_freq_factor);
+          frequency = (1 - smooth) * frequency / s.factor + smooth * frequency;
+        }
+      }
       const double angle = static_cast<double>(position) * frequency;
       const double c = std::cos(angle) * stretch, n = std::sin(angle) * stretch;
-      const double even = x[2 * i], odd = x[2 * i + 1];
-      x[2 * i] = even * c - odd * n;
-      x[2 * i + 1] = even * n + odd * c;
+      const bool halves = config_.rope_pairing == kernels::RopePairing::kHalves;
+      const int a = halves ? i : 2 * i, b = halves ? i + config_.RopeWidth() / 2 : 2 * i + 1;
+      const double first = x[a], second = x[b];
+      x[a] = first * c - second * n;
+      x[b] = first * n + second * c;
     }
   }
 
+  // A projection with its bias, cut into heads; each normed and rotated where asked.
+  std::vector<Vector> HeadsOf(const std::string& prefix, const Vector& x, const char* kind,
+                              int64_t position) const {
+    Vector y = Times(absl::StrCat(prefix, kind, "_proj.weight"), x);
+    if (registry_.Find(absl::StrCat(prefix, kind, "_proj.bias")) != nullptr) {
+      for (size_t i = 0; i < y.size(); ++i)
+        y[i] += Data(absl::StrCat(prefix, kind, "_proj.bias"))[i];
+    }
+    std::vector<Vector> heads;
+    for (size_t i = 0; i < y.size(); i += static_cast<size_t>(config_.head_dim)) {
+      const auto from = y.begin() + static_cast<int64_t>(i);
+      heads.emplace_back(from, from + config_.head_dim);
+      if (*kind == 'v') continue;
+      if (config_.qk_norm) {
+        heads.back() =
+            Norm(absl::StrCat(prefix, kind, "_norm.weight"), heads.back(), config_.rms_norm_eps);
+      }
+      Rotate(position, heads.back().data());
+    }
+    return heads;
+  }
+
+  std::vector<Vector> GroupedAttention(const std::string& layer,
+                                       const std::vector<Vector>& x) const {
+    const std::string prefix = layer + "self_attn.";
+    const size_t group =
+        static_cast<size_t>(config_.num_attention_heads / config_.num_key_value_heads);
+    const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim));
+    std::vector<std::vector<Vector>> keys, values;
+    std::vector<Vector> outputs;
+    for (size_t t = 0; t < x.size(); ++t) {
+      const Vector h = Norm(layer + "input_layernorm.weight", x[t], config_.rms_norm_eps);
+      const int64_t position = static_cast<int64_t>(t);
+      const std::vector<Vector> queries = HeadsOf(prefix, h, "q", position);
+      keys.push_back(HeadsOf(prefix, h, "k", position));
+      values.push_back(HeadsOf(prefix, h, "v", position));
+      Vector joined;
+      for (size_t head = 0; head < queries.size(); ++head) {
+        Vector weights;
+        double total = 0;
+        for (size_t j = 0; j <= t; ++j) {
+          double score = 0;
+          for (size_t d = 0; d < queries[head].size(); ++d) {
+            score += queries[head][d] * keys[j][head / group][d];
+          }
+          weights.push_back(std::exp(scale * score));
+          total += weights.back();
+        }
+        Vector mixed(queries[head].size(), 0.0);
+        for (size_t j = 0; j <= t; ++j) Add(values[j][head / group], weights[j] / total, &mixed);
+        joined.insert(joined.end(), mixed.begin(), mixed.end());
+      }
+      outputs.push_back(Times(prefix + "o_proj.weight", joined));
+      if (config_.o_bias) {
+        for (size_t c = 0; c < outputs[t].size(); ++c) {
+          outputs[t][c] += Data(prefix + "o_proj.bias")[c];
+        }
+      }
+    }
+    return outputs;
+  }
+
   std::vector<Vector> Attention(const std::string& layer, const std::vector<Vector>& x) const {
+    if (!config_.IsLatent()) return GroupedAttention(layer, x);
     const std::string prefix = layer + "self_attn.";
     const int64_t nope = config_.qk_nope_head_dim, rope = config_.qk_rope_head_dim;
     const int64_t value = config_.v_head_dim, latent = config_.kv_lora_rank;
     double scale = 1 / std::sqrt(static_cast<double>(nope + rope));
-    if (config_.rope_scaling.yarn && config_.rope_scaling.mscale_all_dim != 0) {
+    if (config_.rope_scaling.yarn() && config_.rope_scaling.mscale_all_dim != 0) {
       const double m = Get(config_.rope_scaling.mscale_all_dim, config_.rope_scaling.factor);
       scale *= m * m;
     }
@@ -255,6 +333,11 @@ TEST(AbsorbedAttention, EqualsMaterialisedAttentionInV2) {
 }
 TEST(AbsorbedAttention, EqualsMaterialisedAttentionInADenseModel) {
   Compare(TinyDense());
+}
+TEST(GroupedQueries, AreThoseOfTheTextbook) {
+  for (const ModelConfig& config : {TinyLlama(), TinyQwen2(), TinyQwen3Moe(), TinyDeepseekMoe()}) {
+    Compare(config);
+  }
 }
 
 }  // namespace

@@ -193,7 +193,8 @@ std::string Refusal(const std::function<void(ModelConfig&)>& change) {
 
 TEST(ModelConfig, OfEveryTestModelAndPublishedShapeIsValid) {
   for (const ModelConfig& config :
-       {TinyV3(), TinyV2(), TinyV2Groups(), TinyDense(), V2Lite(), V3()}) {
+       {TinyV3(), TinyV2(), TinyV2Groups(), TinyDense(), TinyLlama(), TinyQwen2(), TinyQwen3Moe(),
+        TinyDeepseekMoe(), V2Lite(), V3()}) {
     EXPECT_TRUE(config.Validate().ok()) << config.Validate();
   }
 }
@@ -207,7 +208,7 @@ TEST(ModelConfig, IsRefusedByTheNameOfTheField) {
   EXPECT_THAT(Refusal([](auto& c) { c.num_attention_heads = 0; }),
               HasSubstr("num_attention_heads"));
   EXPECT_THAT(Refusal([](auto& c) { c.q_lora_rank = -1; }), HasSubstr("q_lora_rank"));
-  EXPECT_THAT(Refusal([](auto& c) { c.kv_lora_rank = 0; }), HasSubstr("kv_lora_rank"));
+  EXPECT_THAT(Refusal([](auto& c) { c.kv_lora_rank = 0; }), HasSubstr("num_key_value_heads"));
   EXPECT_THAT(Refusal([](auto& c) { c.qk_rope_head_dim = 5; }), HasSubstr("even"));
   EXPECT_THAT(Refusal([](auto& c) { c.moe_intermediate_size = 0; }),
               HasSubstr("moe_intermediate_size"));
@@ -220,7 +221,7 @@ TEST(ModelConfig, IsRefusedByTheNameOfTheField) {
   EXPECT_THAT(Refusal([](auto& c) { c.scoring_func = "tanh"; }), HasSubstr("\"tanh\""));
   EXPECT_THAT(Refusal([](auto& c) { c.topk_method = "random"; }), HasSubstr("\"random\""));
   EXPECT_THAT(Refusal([](auto& c) { c.scoring_func = "softmax"; }), HasSubstr("noaux_tc"));
-  EXPECT_THAT(Refusal([](auto& c) { c.model_type = "llama"; }), HasSubstr("\"llama\""));
+  EXPECT_THAT(Refusal([](auto& c) { c.model_type = "gpt2"; }), HasSubstr("\"gpt2\""));
   EXPECT_THAT(Refusal([](auto& c) { c.rms_norm_eps = 0; }), HasSubstr("rms_norm_eps"));
   EXPECT_THAT(Refusal([](auto& c) { c.rope_theta = std::nan(""); }), HasSubstr("rope_theta"));
   EXPECT_THAT(Refusal([](auto& c) { c.max_position_embeddings = 0; }),
@@ -229,9 +230,27 @@ TEST(ModelConfig, IsRefusedByTheNameOfTheField) {
   EXPECT_THAT(Refusal([](auto& c) { c.first_k_dense_replace = 3; }),
               HasSubstr("first_k_dense_replace"));
   EXPECT_THAT(Refusal([](auto& c) { c.rope_scaling.factor = 40; }), HasSubstr("rope_scaling"));
-  EXPECT_THAT(Refusal([](auto& c) { c.rope_scaling.yarn = true; }),
+  EXPECT_THAT(Refusal([](auto& c) { c.rope_scaling.kind = RopeScalingKind::kYarn; }),
               HasSubstr("original_max_position_embeddings"));
   EXPECT_THAT(Refusal([](auto& c) { c.n_routed_experts = 0; }), HasSubstr("n_shared_experts"));
+}
+
+TEST(ModelConfig, OfGroupedQueriesIsRefusedByTheNameOfTheField) {
+  const auto refusal = [](auto change) {
+    ModelConfig config = TinyLlama();
+    change(config);
+    return std::string(config.Validate().message());
+  };
+  EXPECT_THAT(refusal([](auto& c) { c.num_key_value_heads = 3; }), HasSubstr("divisor"));
+  EXPECT_THAT(refusal([](auto& c) { c.num_key_value_heads = 5; }),
+              HasSubstr("num_key_value_heads"));
+  EXPECT_THAT(refusal([](auto& c) { c.head_dim = 7; }), HasSubstr("even"));
+  EXPECT_THAT(refusal([](auto& c) { c.qk_nope_head_dim = 4; }), HasSubstr("qk_nope_head_dim"));
+  EXPECT_THAT(refusal([](auto& c) { c.rope_scaling.factor = 0.5; }), HasSubstr("factor"));
+  EXPECT_THAT(refusal([](auto& c) { c.rope_scaling.high_freq_factor = 1; }),
+              HasSubstr("high_freq_factor"));
+  EXPECT_THAT(refusal([](auto& c) { c.more_eos_token_ids = {99}; }), HasSubstr("eos_token_id"));
+  EXPECT_THAT(Refusal([](auto& c) { c.qkv_bias = true; }), HasSubstr("latent attention"));
 }
 
 TEST(Model, CreateRefusesABadConfig) {

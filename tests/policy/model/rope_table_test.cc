@@ -16,7 +16,7 @@ ModelConfig Published(double mscale) {
   c.qk_nope_head_dim = 128;
   c.qk_rope_head_dim = 64;
   c.max_position_embeddings = 163840;
-  c.rope_scaling.yarn = true;
+  c.rope_scaling.kind = RopeScalingKind::kYarn;
   c.rope_scaling.factor = 40;
   c.rope_scaling.original_max_position_embeddings = 4096;
   c.rope_scaling.mscale = mscale;

@@ -55,7 +55,7 @@ inline ModelConfig TinyV2() {
   c.routed_scaling_factor = 1.5;
   c.n_shared_experts = 2;
   c.num_hidden_layers = 2;
-  c.rope_scaling.yarn = true;
+  c.rope_scaling.kind = RopeScalingKind::kYarn;
   c.rope_scaling.factor = 4;
   c.rope_scaling.original_max_position_embeddings = 24;
   c.rope_scaling.mscale = 1;
@@ -81,6 +81,64 @@ inline ModelConfig TinyDense() {
   c.n_group = c.topk_group = 1;
   c.num_hidden_layers = 2;
   c.tie_word_embeddings = true;
+  return c;
+}
+
+// Llama: dense layers of grouped queries, pairs rotated as halves, llama3 frequencies.
+inline ModelConfig TinyLlama() {
+  ModelConfig c = TinyDense();
+  c.model_type = "llama";
+  c.q_lora_rank = c.kv_lora_rank = c.qk_nope_head_dim = c.qk_rope_head_dim = c.v_head_dim = 0;
+  c.num_attention_heads = 4;
+  c.num_key_value_heads = 2;
+  c.head_dim = 6;
+  c.rope_pairing = kernels::RopePairing::kHalves;
+  c.rope_scaling.kind = RopeScalingKind::kLlama3;
+  c.rope_scaling.factor = 4;
+  c.rope_scaling.original_max_position_embeddings = 24;
+  c.tie_word_embeddings = false;
+  return c;
+}
+
+// Qwen2 (biases of queries, keys and values) and, with every optional part, more than Qwen2.
+inline ModelConfig TinyQwen2() {
+  ModelConfig c = TinyLlama();
+  c.model_type = "qwen2";
+  c.num_key_value_heads = 1;
+  c.rope_scaling = RopeScaling();
+  c.qkv_bias = c.o_bias = true;
+  c.tie_word_embeddings = true;
+  return c;
+}
+
+// Qwen3: a norm of each head; here with experts, as its larger ones have.
+inline ModelConfig TinyQwen3Moe() {
+  ModelConfig c = TinyV2();
+  c.model_type = "qwen3_moe";
+  c.kv_lora_rank = c.qk_nope_head_dim = c.qk_rope_head_dim = c.v_head_dim = 0;
+  c.rope_pairing = kernels::RopePairing::kHalves;
+  c.num_attention_heads = 4;
+  c.num_key_value_heads = 2;
+  c.head_dim = 6;
+  c.qk_norm = true;
+  c.n_shared_experts = 0;
+  c.norm_topk_prob = true;
+  c.routed_scaling_factor = 1;
+  c.rope_scaling = RopeScaling();
+  c.rope_scaling.kind = RopeScalingKind::kLinear;
+  c.rope_scaling.factor = 2;
+  return c;
+}
+
+// DeepSeekMoE-16B: one key head a query head, softmax experts beside shared ones.
+inline ModelConfig TinyDeepseekMoe() {
+  ModelConfig c = TinyQwen3Moe();
+  c.model_type = "deepseek";
+  c.num_key_value_heads = 4;
+  c.qk_norm = false;
+  c.n_shared_experts = 2;
+  c.norm_topk_prob = false;
+  c.rope_scaling = RopeScaling();
   return c;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "policy/model/latent_cache.h"
+#include "policy/model/key_value_cache.h"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +14,8 @@
 namespace hone {
 namespace {
 
-TEST(LatentCache, FreesAPageAfterItsLastOwner) {
-  LatentCache cache(TinyV3(), HostDevice(), 4);
+TEST(KeyValueCache, FreesAPageAfterItsLastOwner) {
+  KeyValueCache cache(TinyV3(), HostDevice(), 4);
   const int32_t first = *cache.Take(), second = *cache.Take();
   EXPECT_NE(first, second);
   cache.Share(first);
@@ -28,18 +28,17 @@ TEST(LatentCache, FreesAPageAfterItsLastOwner) {
   EXPECT_EQ(cache.pages_in_use(), 0);
 }
 
-TEST(LatentCache, KeepsContentsWhenItGrowsAndCopiesAllLayers) {
+TEST(KeyValueCache, KeepsContentsWhenItGrowsAndCopiesAllLayers) {
   const ModelConfig config = TinyV3();
-  LatentCache cache(config, HostDevice(), 4);
+  KeyValueCache cache(config, HostDevice(), 4);
   const int32_t page = *cache.Take(), copy = *cache.Take();
   const auto value = [&](int32_t of, int64_t layer, int64_t row, int64_t r) -> float& {
-    const LatentPages<float> pages = cache.pages();
-    return pages
-        .latent[layer * pages.latent_layer_stride + (of * 4 + row) * config.kv_lora_rank + r];
+    const CachePages<float> pages = cache.pages();
+    const int64_t width = config.kv_lora_rank + config.qk_rope_head_dim;
+    return pages.data[layer * pages.layer_stride + (of * 4 + row) * width + r];
   };
   const auto angle = [&](int32_t of, int64_t layer, int64_t row) -> float& {
-    const LatentPages<float> pages = cache.pages();
-    return pages.rope[layer * pages.rope_layer_stride + (of * 4 + row) * config.qk_rope_head_dim];
+    return value(of, layer, row, config.kv_lora_rank);
   };
   for (int64_t layer = 0; layer < 3; ++layer) {
     for (int64_t row = 0; row < 4; ++row) {
@@ -103,12 +102,9 @@ class RowsOverPages {
     batch.max_length = 7;
     batch.pages.rows = page_count * page_tokens;
     batch.pages.page_tokens = page_tokens;
-    batch.pages.latent_layer_stride = batch.pages.rows * config.kv_lora_rank;
-    batch.pages.rope_layer_stride = batch.pages.rows * config.qk_rope_head_dim;
-    std::vector<float> latent(static_cast<size_t>(3 * batch.pages.latent_layer_stride), poison_);
-    std::vector<float> rope(static_cast<size_t>(3 * batch.pages.rope_layer_stride), poison_);
-    batch.pages.latent = latent.data();
-    batch.pages.rope = rope.data();
+    batch.pages.layer_stride = batch.pages.rows * config.Cache().Width();
+    std::vector<float> data(static_cast<size_t>(3 * batch.pages.layer_stride), poison_);
+    batch.pages.data = data.data();
     Arena arena(HostDevice());
     ForwardTrace<float> trace;
     ForwardRows(model_, batch, false, arena, &trace);

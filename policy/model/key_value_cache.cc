@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "policy/model/latent_cache.h"
+#include "policy/model/key_value_cache.h"
 
 #include <algorithm>
 #include <cassert>
@@ -23,39 +23,32 @@ void MoveRows(Device& device, int64_t layers, int64_t width, int64_t old_rows, i
 
 }  // namespace
 
-LatentCache::LatentCache(const ModelConfig& config, Device& device, int32_t page_tokens)
+KeyValueCache::KeyValueCache(const ModelConfig& config, Device& device, int32_t page_tokens)
     : device_(&device),
       layers_(config.num_hidden_layers),
-      latent_width_(config.kv_lora_rank),
-      rope_width_(config.qk_rope_head_dim),
+      width_(config.Cache().Width()),
       page_tokens_(page_tokens) {
   assert(page_tokens >= 1);
 }
 
-absl::Status LatentCache::Grow(int64_t capacity) {
+absl::Status KeyValueCache::Grow(int64_t capacity) {
   if (capacity > kMostPages) {
-    return absl::ResourceExhaustedError("the latent cache has reached its limit of 2^30 pages");
+    return absl::ResourceExhaustedError("the key-value cache has reached its limit of 2^30 pages");
   }
   const int64_t before = this->capacity();
   const int64_t old_rows = before * page_tokens_, new_rows = capacity * page_tokens_;
-  const size_t elements = static_cast<size_t>(layers_ * new_rows);
-  absl::StatusOr<Buffer> latent =
-      Buffer::Allocate(*device_, elements * static_cast<size_t>(latent_width_) * sizeof(float));
-  if (!latent.ok()) return latent.status();
-  absl::StatusOr<Buffer> rope =
-      Buffer::Allocate(*device_, elements * static_cast<size_t>(rope_width_) * sizeof(float));
-  if (!rope.ok()) return rope.status();
-  MoveRows(*device_, layers_, latent_width_, old_rows, new_rows, latent_, *latent);
-  MoveRows(*device_, layers_, rope_width_, old_rows, new_rows, rope_, *rope);
+  const size_t elements = static_cast<size_t>(layers_ * new_rows * width_);
+  absl::StatusOr<Buffer> data = Buffer::Allocate(*device_, elements * sizeof(float));
+  if (!data.ok()) return data.status();
+  MoveRows(*device_, layers_, width_, old_rows, new_rows, data_, *data);
   device_->Synchronize(nullptr);
-  latent_ = *std::move(latent);
-  rope_ = *std::move(rope);
+  data_ = *std::move(data);
   owners_.resize(static_cast<size_t>(capacity), 0);
   for (int64_t page = capacity; page-- > before;) free_.push_back(static_cast<int32_t>(page));
   return absl::OkStatus();
 }
 
-absl::StatusOr<int32_t> LatentCache::Take() {
+absl::StatusOr<int32_t> KeyValueCache::Take() {
   if (free_.empty()) {
     const absl::Status status = Grow(std::max(kFirstPages, 2 * capacity()));
     if (!status.ok()) return status;
@@ -66,45 +59,39 @@ absl::StatusOr<int32_t> LatentCache::Take() {
   return page;
 }
 
-void LatentCache::Share(int32_t page) {
+void KeyValueCache::Share(int32_t page) {
   assert(owners_[static_cast<size_t>(page)] > 0);
   ++owners_[static_cast<size_t>(page)];
 }
 
-void LatentCache::Release(int32_t page) {
+void KeyValueCache::Release(int32_t page) {
   int32_t& owners = owners_[static_cast<size_t>(page)];
   assert(owners > 0);
   if (--owners == 0) free_.push_back(page);
 }
 
-void LatentCache::ReleaseAll() {
+void KeyValueCache::ReleaseAll() {
   std::fill(owners_.begin(), owners_.end(), 0);
   free_.clear();
   for (int64_t page = capacity(); page-- > 0;) free_.push_back(static_cast<int32_t>(page));
 }
 
-void LatentCache::CopyTokens(int32_t from, int32_t to, int32_t tokens) {
+void KeyValueCache::CopyTokens(int32_t from, int32_t to, int32_t tokens) {
   assert(tokens >= 0 && tokens <= page_tokens_);
-  const LatentPages<float> all = pages();
+  const CachePages<float> all = pages();
   const int64_t from_row = int64_t{from} * page_tokens_, to_row = int64_t{to} * page_tokens_;
-  const size_t count = static_cast<size_t>(tokens) * sizeof(float);
+  const size_t bytes = static_cast<size_t>(tokens * width_) * sizeof(float);
   for (int64_t layer = 0; layer < layers_; ++layer) {
-    float* latent = all.latent + layer * all.latent_layer_stride;
-    float* rope = all.rope + layer * all.rope_layer_stride;
-    device_->CopyWithin(latent + to_row * latent_width_, latent + from_row * latent_width_,
-                        count * static_cast<size_t>(latent_width_), nullptr);
-    device_->CopyWithin(rope + to_row * rope_width_, rope + from_row * rope_width_,
-                        count * static_cast<size_t>(rope_width_), nullptr);
+    float* data = all.data + layer * all.layer_stride;
+    device_->CopyWithin(data + to_row * width_, data + from_row * width_, bytes, nullptr);
   }
 }
 
-LatentPages<float> LatentCache::pages() const {
-  LatentPages<float> out;
-  out.latent = latent_.as<float>();
-  out.rope = rope_.as<float>();
+CachePages<float> KeyValueCache::pages() const {
+  CachePages<float> out;
+  out.data = data_.as<float>();
   out.rows = capacity() * page_tokens_;
-  out.latent_layer_stride = out.rows * latent_width_;
-  out.rope_layer_stride = out.rows * rope_width_;
+  out.layer_stride = out.rows * width_;
   out.page_tokens = page_tokens_;
   return out;
 }

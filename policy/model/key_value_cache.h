@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pages of latents and rotated keys for sequences that grow. A page has owners: completions of
-// one prompt own its full pages together. Memory doubles when it runs out. Not thread-safe.
-#ifndef HONE_POLICY_MODEL_LATENT_CACHE_H_
-#define HONE_POLICY_MODEL_LATENT_CACHE_H_
+// Pages of keys and values (kernels/attention.h) for sequences that grow. A page has owners:
+// completions of one prompt own its full pages together. Memory doubles when it runs out. Not
+// thread-safe.
+#ifndef HONE_POLICY_MODEL_KEY_VALUE_CACHE_H_
+#define HONE_POLICY_MODEL_KEY_VALUE_CACHE_H_
 
 #include <cstdint>
 #include <vector>
@@ -16,10 +17,10 @@
 
 namespace hone {
 
-class LatentCache {
+class KeyValueCache {
  public:
   // page_tokens >= 1. Allocates nothing yet.
-  LatentCache(const ModelConfig& config, Device& device, int32_t page_tokens);
+  KeyValueCache(const ModelConfig& config, Device& device, int32_t page_tokens);
 
   // A free page with one owner, contents unspecified. RESOURCE_EXHAUSTED with the figures.
   absl::StatusOr<int32_t> Take();
@@ -31,7 +32,7 @@ class LatentCache {
   void CopyTokens(int32_t from, int32_t to, int32_t tokens);
 
   // Valid until the next Take.
-  LatentPages<float> pages() const;
+  CachePages<float> pages() const;
   int32_t page_tokens() const { return page_tokens_; }
   int64_t pages_in_use() const { return static_cast<int64_t>(owners_.size() - free_.size()); }
   int64_t capacity() const { return static_cast<int64_t>(owners_.size()); }
@@ -41,15 +42,13 @@ class LatentCache {
 
   Device* device_;
   int64_t layers_;
-  int64_t latent_width_;
-  int64_t rope_width_;
+  int64_t width_;
   int32_t page_tokens_;
-  Buffer latent_;
-  Buffer rope_;
+  Buffer data_;
   std::vector<int32_t> owners_;  // of each page
   std::vector<int32_t> free_;    // taken from the back
 };
 
 }  // namespace hone
 
-#endif  // HONE_POLICY_MODEL_LATENT_CACHE_H_
+#endif  // HONE_POLICY_MODEL_KEY_VALUE_CACHE_H_
