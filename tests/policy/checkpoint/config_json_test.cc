@@ -88,6 +88,7 @@ TEST(ConfigJson, TakesTheDefaultsOfTheNamedClass) {
   EXPECT_EQ(v2.routed_scaling_factor, 1.0);
   EXPECT_EQ(v2.first_k_dense_replace, 0);
   file["model_type"] = "deepseek_v3";
+  file["architectures"] = {"DeepseekV3ForCausalLM"};
   const ModelConfig v3 = Parse(file);
   EXPECT_EQ(v3.scoring_func, "sigmoid");
   EXPECT_EQ(v3.topk_method, "noaux_tc");

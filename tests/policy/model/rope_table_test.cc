@@ -16,6 +16,7 @@ ModelConfig Published(double mscale) {
   c.qk_nope_head_dim = 128;
   c.qk_rope_head_dim = 64;
   c.max_position_embeddings = 163840;
+  c.kv_lora_rank = 512;
   c.rope_scaling.kind = RopeScalingKind::kYarn;
   c.rope_scaling.factor = 40;
   c.rope_scaling.original_max_position_embeddings = 4096;
@@ -66,6 +67,7 @@ TEST(SineCosine, AgreesWithTheLibraryEverywhere) {
 
 TEST(RopeTable, HoldsCosineAndSineOfEveryPosition) {
   ModelConfig c;
+  c.kv_lora_rank = 1;
   c.qk_rope_head_dim = 6;
   c.max_position_embeddings = 50;
   c.rope_theta = 500;
