@@ -224,7 +224,7 @@ TEST(ConfigJson, GivesBackEveryFieldItWrote) {
 TEST(ConfigJson, GivesBackTheBytesOfEveryKeyItDoesNotKnow) {
   const std::string text = R"({
     "model_type": "deepseek_v3", "their \u00fcber key" : [1.50, {"a": "}\"," }, null ],
-    "vocab_size": 40,	"hidden_size":24, "intermediate_size": 32, "num_hidden_layers": 2,
+    "vocab_size": 40,  "hidden_size":24, "intermediate_size": 32, "num_hidden_layers": 2,
     "num_attention_heads": 2, "kv_lora_rank": 12, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4,
     "v_head_dim": 6, "max_position_embeddings": 64, "n_routed_experts": 4, "n_group": 1,
     "moe_intermediate_size": 8, "num_experts_per_tok": 2, "topk_group": 1,
