@@ -28,14 +28,26 @@ absl::Status CheckChunk(const GenerateChunk& chunk, const Completion& so_far) {
   return absl::OkStatus();
 }
 
+// A shape that changes in the middle leaves experts that belong to nobody.
+absl::Status AppendRoutes(const GenerateChunk& chunk, const Routes& from, Routes& to) {
+  if (from.experts.empty()) return absl::OkStatus();
+  const int64_t row = int64_t{from.moe_layers} * from.slots;
+  if (row < 1 || static_cast<int64_t>(from.experts.size()) % row != 0) {
+    return Nonsense(chunk, "its routes are not whole rows");
+  }
+  if (!to.experts.empty() && (from.moe_layers != to.moe_layers || from.slots != to.slots)) {
+    return Nonsense(chunk, "its routes change their shape");
+  }
+  to.moe_layers = from.moe_layers;
+  to.slots = from.slots;
+  to.experts.insert(to.experts.end(), from.experts.begin(), from.experts.end());
+  return absl::OkStatus();
+}
+
 void Append(GenerateChunk chunk, Completion& to) {
   to.tokens.insert(to.tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
   to.logprobs.insert(to.logprobs.end(), chunk.logprobs.begin(), chunk.logprobs.end());
   to.entropy.insert(to.entropy.end(), chunk.entropy.begin(), chunk.entropy.end());
-  to.routes.moe_layers = chunk.routes.moe_layers;
-  to.routes.slots = chunk.routes.slots;
-  to.routes.experts.insert(to.routes.experts.end(), chunk.routes.experts.begin(),
-                           chunk.routes.experts.end());
   to.stop_reason = chunk.stop_reason;
   to.version = chunk.version;
 }
@@ -68,6 +80,8 @@ absl::StatusOr<std::vector<std::vector<Completion>>> GenerateAll(
     if (bad.ok() && !first && chunk.version != version) {
       bad = Nonsense(chunk, "the policy version changed inside a call");
     }
+    if (bad.ok()) bad = AppendRoutes(chunk, chunk.prompt_routes, completion.prompt_routes);
+    if (bad.ok()) bad = AppendRoutes(chunk, chunk.routes, completion.routes);
     if (!bad.ok()) return false;
     first = false;
     version = chunk.version;

@@ -31,7 +31,7 @@ struct GenerateRequest {
   bool allow_switch = false;                // weights may change mid-completion (not offered yet)
   std::string adapter_id;                   // non-empty: UNIMPLEMENTED until adapters exist
   int32_t top_logprobs = 0;                 // > 0: UNIMPLEMENTED until offered
-  bool return_routes = false;               // fill Completion::routes
+  bool return_routes = false;               // fill Completion::routes and prompt_routes
   std::string prefix_handle;                // non-empty: UNIMPLEMENTED until offered
   absl::Time deadline = absl::InfiniteFuture();  // past it: stop reason cancelled
 };
@@ -44,6 +44,7 @@ struct GenerateChunk {
   std::vector<float> logprobs;                 // one per token
   std::vector<float> entropy;                  // one per token
   Routes routes;                               // of these tokens; empty unless asked for
+  Routes prompt_routes;                        // of the prompt, appended; before any token
   StopReason stop_reason = StopReason::kNone;  // kNone until the sequence's last chunk
 };
 

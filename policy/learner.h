@@ -31,7 +31,7 @@ struct TrainSequence {
   std::vector<float> proximal_logprobs;   // empty: the behaviour logprobs
   std::vector<float> reference_logprobs;  // required when the loss has a KL term, else refused
   std::vector<float> d_logprobs;          // only for loss "custom": the client's dL/dlogprob
-  Routes routes;                          // routing to replay; empty: the router decides
+  Routes routes;                          // recorded routing, rows [0, T - 1) at least; empty: none
   float weight = 1.0f;                    // multiplies the sequence's loss
 };
 
@@ -56,6 +56,10 @@ struct ForwardBackwardRequest {
   double total_loss_tokens = 0;
   double total_sequences = 0;
   bool forward_only = false;  // metrics and logprobs, no gradient
+  // Recorded routes are replayed: their experts are used, and weighed by the live router's scores.
+  // With live_routes the router decides, and recorded routes are only compared with its choices.
+  // Either way moe/route_flip_share says how often the two differ.
+  bool live_routes = false;
 };
 
 struct ForwardBackwardResult {

@@ -82,8 +82,9 @@ struct Completion {
   std::vector<float> logprobs;  // [T] behaviour logprob of each token, natural log
   std::vector<float> entropy;   // [T] of the distribution each token was drawn from, nats
   StopReason stop_reason = StopReason::kNone;
-  int64_t version = 0;  // policy version that sampled it
-  Routes routes;
+  int64_t version = 0;   // policy version that sampled it
+  Routes routes;         // of these tokens, when asked for
+  Routes prompt_routes;  // of the prompt's tokens, when asked for
 };
 
 }  // namespace hone

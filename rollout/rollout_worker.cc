@@ -148,7 +148,11 @@ Trajectory Record(const Pending& pending, int32_t sample, Completion completion,
   t.backend = info.backend;
   t.tokenizer_hash = tokenizer.hash();
   t.template_name = options.prompt_template;
-  t.routes = std::move(completion.routes);
+  t.routes = std::move(completion.prompt_routes);
+  if (t.routes.experts.empty())
+    t.routes = Routes{completion.routes.moe_layers, completion.routes.slots, {}};
+  t.routes.experts.insert(t.routes.experts.end(), completion.routes.experts.begin(),
+                          completion.routes.experts.end());
   return t;
 }
 

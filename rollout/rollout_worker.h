@@ -37,7 +37,7 @@ struct RolloutOptions {
   int32_t verify_threads = 1;     // completions verified at once; no effect on the result
   double min_judged_share = 0.5;  // below it the whole group is dropped as an outage
   bool lenient = false;           // lenient grading (verifier/README.md); training is strict
-  bool keep_routes = false;
+  bool keep_routes = false;       // of prompt and completion, in every trajectory
 };
 
 // The verifier that judges a task: the one it names, else the default, else what its gold needs:

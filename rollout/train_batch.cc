@@ -32,16 +32,29 @@ DropReason WhyNot(const Group& group, const TrainBatchOptions& options) {
   return DropReason::kNone;
 }
 
-absl::Status CheckTrajectory(const Trajectory& t) {
-  if (t.behaviour_logprobs.size() == t.tokens.size()) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("trajectory ", t.id, " has ", t.tokens.size(),
-                                          " tokens and ", t.behaviour_logprobs.size(),
-                                          " logprobs"));
+// A row of routes for every token that a forward reads: all but the last.
+bool HasRoutes(const Trajectory& t) {
+  const size_t row = static_cast<size_t>(t.routes.moe_layers) * static_cast<size_t>(t.routes.slots);
+  return row > 0 && t.routes.experts.size() / row + 1 >= t.tokens.size();
+}
+
+absl::Status CheckTrajectory(const Trajectory& t, const TrainBatchOptions& options) {
+  if (t.behaviour_logprobs.size() != t.tokens.size()) {
+    return absl::InternalError(absl::StrCat("trajectory ", t.id, " has ", t.tokens.size(),
+                                            " tokens and ", t.behaviour_logprobs.size(),
+                                            " logprobs"));
+  }
+  if (options.require_routes && !HasRoutes(t)) {
+    return absl::InternalError(absl::StrCat(
+        "trajectory ", t.id, " has no recorded routes for its ", t.tokens.size(),
+        " tokens, and routing replay needs them; has the policy a mixture of experts?"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-TrainSequence MakeTrainSequence(const Trajectory& trajectory, bool replay_routes) {
+TrainSequence MakeTrainSequence(const Trajectory& trajectory) {
   TrainSequence sequence;
   sequence.tokens = trajectory.tokens;
   sequence.behaviour_logprobs = trajectory.behaviour_logprobs;
@@ -55,7 +68,7 @@ TrainSequence MakeTrainSequence(const Trajectory& trajectory, bool replay_routes
       sequence.advantages[t] = static_cast<float>(trajectory.advantage);
     }
   }
-  if (replay_routes) sequence.routes = trajectory.routes;
+  if (HasRoutes(trajectory)) sequence.routes = trajectory.routes;
   return sequence;
 }
 
@@ -84,13 +97,13 @@ absl::StatusOr<TrainBatch> MakeTrainBatch(std::vector<Group>& groups,
   for (size_t g = 0; g < kept.size(); ++g) {
     Minibatch& minibatch = batch.minibatches[g * batch.minibatches.size() / kept.size()];
     for (const Trajectory& t : kept[g]->trajectories) {
-      const absl::Status status = CheckTrajectory(t);
+      const absl::Status status = CheckTrajectory(t, options);
       if (!status.ok()) return status;
       if (!Kept(t, options)) {
         ++batch.truncated_masked;
         continue;
       }
-      minibatch.sequences.push_back(MakeTrainSequence(t, options.replay_routes));
+      minibatch.sequences.push_back(MakeTrainSequence(t));
       minibatch.trajectory_ids.push_back(t.id);
       minibatch.loss_tokens += t.completion_tokens();
       ++batch.sequences;

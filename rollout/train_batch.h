@@ -22,7 +22,7 @@ struct TrainBatchOptions {
   double pass_rate_min = 0;     // share of correct among judged completions; else the group is
   double pass_rate_max = 1;     //   left out
   int64_t oldest_version = -1;  // groups of an older version are stale; -1: none is
-  bool replay_routes = false;   // hand the recorded experts to the learner
+  bool require_routes = false;  // INTERNAL for a trajectory without recorded routes
   int32_t minibatches = 1;      // >= 1
 };
 
@@ -49,8 +49,8 @@ absl::StatusOr<TrainBatch> MakeTrainBatch(std::vector<Group>& groups,
                                           const TrainBatchOptions& options);
 
 // One trajectory as the learner takes it: loss where the policy spoke, its advantage on each such
-// token.
-TrainSequence MakeTrainSequence(const Trajectory& trajectory, bool replay_routes);
+// token, and its routes where they cover every token that is read.
+TrainSequence MakeTrainSequence(const Trajectory& trajectory);
 
 // The iteration's figures under the names of the metrics list: reward/mean, reward/std,
 // reward/PART/mean (raw values), accuracy/mean, format/mean, completion/length_mean,

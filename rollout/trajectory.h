@@ -68,7 +68,7 @@ struct Trajectory {
   int32_t verify_attempts = 1;
   Reward reward;  // empty unless IsVerdict(verdict.outcome)
   double advantage = 0;
-  Routes routes;  // empty unless kept
+  Routes routes;  // of prompt and completion; empty unless kept
 
   int32_t completion_tokens() const;      // tokens under loss masks
   const std::string& completion() const;  // text of the last model segment; empty if none

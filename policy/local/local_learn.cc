@@ -161,6 +161,7 @@ absl::StatusOr<ForwardBackwardResult> LocalPolicy::Core::ForwardBackward(
   pass.max_rows = options.max_rows_per_pass;
   pass.balance_alpha = options.balance_alpha;
   pass.forward_only = request.forward_only;
+  pass.live_routes = request.live_routes;
   std::vector<SequenceOutcome> outcomes(request.sequences.size());
   ExpertCounts counts;
   status = RunSlots(request, pass, outcomes, counts);

@@ -126,12 +126,10 @@ absl::Status DecodeEngine::State::Step() {
   const View<float, 2> logits = Matrix<float>(arena, rows, model.config().vocab_size);
   ops.Apply(model.layout().head, trace.scratch.normed, logits);
   Draw(logits, draw_rows);
-  if (want_routes && trace.experts.size() > 0) {
-    routes_host.resize(static_cast<size_t>(trace.experts.size()));
-    model.device().CopyOut(routes_host.data(), trace.experts.data,
-                           routes_host.size() * sizeof(int32_t), nullptr);
+  if (want_routes) FetchRoutes();
+  for (size_t m = 0; want_routes && m < running.size(); ++m) {
+    if (running[m].request->return_routes) KeepRoutes(m, &running[m].chunk.routes);
   }
-  for (size_t m = 0; want_routes && m < running.size(); ++m) KeepRoutes(m, &running[m]);
   Accept(0);
   RemoveDone();
   return absl::OkStatus();
@@ -222,19 +220,25 @@ void DecodeEngine::State::Accept(size_t first) {
   }
 }
 
-// Row `row` of the last step read the completion's last token.
-void DecodeEngine::State::KeepRoutes(size_t row, RunningCompletion* completion) const {
-  if (!completion->request->return_routes) return;
-  Routes& routes = completion->chunk.routes;
+// The experts of the last pass come to the host.
+void DecodeEngine::State::FetchRoutes() {
+  if (trace.experts.size() == 0) return;
+  routes_host.resize(static_cast<size_t>(trace.experts.size()));
+  model.device().CopyOut(routes_host.data(), trace.experts.data,
+                         routes_host.size() * sizeof(int32_t), nullptr);
+}
+
+// Appends the experts of row `row` of the last pass.
+void DecodeEngine::State::KeepRoutes(size_t row, Routes* routes) const {
   const size_t layers = static_cast<size_t>(trace.experts.shape[0]);
   const size_t rows = static_cast<size_t>(trace.experts.shape[1]);
   const size_t chosen = static_cast<size_t>(trace.experts.shape[2]);
-  routes.moe_layers = static_cast<int32_t>(layers);
-  routes.slots = static_cast<int32_t>(chosen);
+  routes->moe_layers = static_cast<int32_t>(layers);
+  routes->slots = static_cast<int32_t>(chosen);
   for (size_t layer = 0; layer < layers; ++layer) {
     const int32_t* from = routes_host.data() + (layer * rows + row) * chosen;
     for (size_t slot = 0; slot < chosen; ++slot) {
-      routes.experts.push_back(static_cast<uint16_t>(from[slot]));
+      routes->experts.push_back(static_cast<uint16_t>(from[slot]));
     }
   }
 }

@@ -92,6 +92,7 @@ void DecodeEngine::State::PrefillPass(absl::Span<const PromptPiece> pieces,
   staging.Send();
   batch.pages = cache.pages();
   ForwardRows(model, batch, false, arena, &trace);
+  KeepPromptRoutes(pieces);
   if (ends == 0) return;
   const View<float, 2> last = Matrix<float>(arena, ends, model.config().hidden_size);
   GatherRows(model, trace.output, end_rows, last);
@@ -99,6 +100,19 @@ void DecodeEngine::State::PrefillPass(absl::Span<const PromptPiece> pieces,
   const int64_t vocabulary = model.config().vocab_size;
   ops.Apply(model.layout().head, last,
             {prompt_logits.as<float>() + first_logits_row * vocabulary, {ends, vocabulary}});
+}
+
+void DecodeEngine::State::KeepPromptRoutes(absl::Span<const PromptPiece> pieces) {
+  bool fetched = false;
+  size_t row = 0;
+  for (const PromptPiece& piece : pieces) {
+    const bool wanted = piece.prompt->request->return_routes;
+    if (wanted && !fetched) FetchRoutes();
+    fetched |= wanted;
+    for (int64_t r = 0; r < piece.count; ++r, ++row) {
+      if (wanted) KeepRoutes(row, &piece.prompt->routes);
+    }
+  }
 }
 
 // Full pages are shared; each completion writes into a last page of its own. The last completion
@@ -148,6 +162,7 @@ absl::Status DecodeEngine::State::Launch() {
     completion.chunk.request_id = prompt.request->request_id;
     completion.chunk.sequence = prompt.launched;
     completion.chunk.version = version;
+    completion.chunk.prompt_routes = prompt.routes;
     if (absl::Status status = TakePages(prompt, &completion); !status.ok()) return status;
     sources.push_back(static_cast<int32_t>(prompt.logits_row));
     ++prompt.launched;

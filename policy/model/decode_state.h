@@ -24,6 +24,7 @@ struct WaitingPrompt {
   bool read = false;
   int64_t logits_row = 0;  // once read, until all are launched
   std::vector<int32_t> pages;
+  Routes routes;  // of the tokens read, when the request wants them
 
   int64_t tokens() const { return static_cast<int64_t>(request->prompt.size()); }
 };
@@ -63,6 +64,7 @@ struct DecodeEngine::State {
   absl::Status Admit();
   absl::Status Prefill();
   void PrefillPass(absl::Span<const PromptPiece> pieces, int64_t first_logits_row);
+  void KeepPromptRoutes(absl::Span<const PromptPiece> pieces);
   absl::Status Launch();
   absl::Status TakePages(WaitingPrompt& prompt, RunningCompletion* completion);
   absl::Status Step();
@@ -71,7 +73,8 @@ struct DecodeEngine::State {
   DrawRows StageDraw(absl::Span<const RunningCompletion> completions);
   void Draw(View<float, 2> logits, const DrawRows& rows);
   void Accept(size_t first);
-  void KeepRoutes(size_t row, RunningCompletion* completion) const;
+  void FetchRoutes();
+  void KeepRoutes(size_t row, Routes* routes) const;
   void Emit(RunningCompletion* completion, StopReason reason);
   void CancelExpired();
   void RemoveDone();

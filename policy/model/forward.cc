@@ -131,6 +131,11 @@ void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool kee
   trace->scratch = AllocateScratch(model, rows, arena);
   trace->experts = {arena.Allocate<int32_t>(layout.moe_layers * rows * chosen),
                     {layout.moe_layers, rows, chosen}};
+  trace->live_experts = {};
+  if (batch.live_routes && !batch.route_runs.empty()) {
+    trace->live_experts = {arena.Allocate<int32_t>(trace->experts.size()), trace->experts.shape};
+    trace->scratch.live_weights = Matrix<Real>(arena, rows, chosen);
+  }
   trace->layers.clear();
   TraceSource<Real> traces(model, rows, keep, arena);
   View<Real, 2> x = Matrix<Real>(arena, rows, config.hidden_size);
@@ -140,7 +145,10 @@ void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool kee
     LayerTrace<Real> t = traces.For(layer);
     t.input = x;
     if (layer.moe) {
-      t.experts = {trace->experts.data + layer.moe_index * rows * chosen, {rows, chosen}};
+      const int64_t first = layer.moe_index * rows * chosen;
+      t.experts = {trace->experts.data + first, {rows, chosen}};
+      t.live_experts = {};
+      if (trace->live_experts) t.live_experts = {trace->live_experts.data + first, {rows, chosen}};
     }
     if (keep) x = Matrix<Real>(arena, rows, config.hidden_size);
     RunLayer(model, batch, i, trace->scratch, t, x);

@@ -42,6 +42,7 @@ struct PackedPass<Real>::State {
   View<Real, 2> ChunkLogits(int64_t first, int64_t count);
   PackedResult<Real> Collect();
   void CollectRoutes(PackedResult<Real>* result);
+  void CountFlips(absl::Span<const PackedSequence> packed, PackedResult<Real>* result) const;
   void HeadBackward(const Gradients& gradients, View<Real, 2> d_x, Real* gradient);
 
   const Model<Real>& model;
@@ -147,6 +148,9 @@ void PackedPass<Real>::State::Stage(absl::Span<const PackedSequence> packed) {
     batch.override_experts = {flat.data,
                               {model.layout().moe_layers, rows, config.num_experts_per_tok}};
     batch.route_runs = route_runs;
+    for (const PackedSequence& one : packed) {
+      batch.live_routes |= one.route_override != nullptr && one.recorded != nullptr;
+    }
   }
   staging.Send();
   batch.max_length = static_cast<int32_t>(longest);
@@ -275,6 +279,38 @@ void PackedPass<Real>::State::CollectRoutes(PackedResult<Real>* result) {
   }
 }
 
+// Rows of a sequence's T - 1 are compared: its last token is read by nobody.
+template <typename Real>
+void PackedPass<Real>::State::CountFlips(absl::Span<const PackedSequence> packed,
+                                         PackedResult<Real>* result) const {
+  bool wanted = false;
+  for (const PackedSequence& one : packed) wanted |= one.recorded != nullptr;
+  if (!wanted) return;
+  result->flips.resize(packed.size());
+  const int64_t layers = model.layout().moe_layers, chosen = model.config().num_experts_per_tok;
+  std::vector<int32_t> routed(static_cast<size_t>(layers * rows * chosen)), live(routed.size());
+  const size_t bytes = routed.size() * sizeof(int32_t);
+  if (bytes == 0) return;
+  model.device().CopyOut(routed.data(), trace.experts.data, bytes, nullptr);
+  if (trace.live_experts) {
+    model.device().CopyOut(live.data(), trace.live_experts.data, bytes, nullptr);
+  }
+  int64_t first = 0;
+  for (size_t b = 0; b < packed.size(); ++b) {
+    const Routes* recorded = packed[b].recorded;
+    const int32_t* own = packed[b].route_override != nullptr ? live.data() : routed.data();
+    for (int64_t r = 0; recorded != nullptr && r < sequences[b].tokens - 1; ++r) {
+      for (int64_t layer = 0; layer < layers; ++layer) {
+        const uint16_t* then = recorded->experts.data() + (r * layers + layer) * chosen;
+        const int32_t* now = own + (layer * rows + first + r) * chosen;
+        ++result->flips[b].compared;
+        result->flips[b].flipped += !std::equal(then, then + chosen, now);
+      }
+    }
+    first += sequences[b].rows;
+  }
+}
+
 // From the gradients of logprobs and entropies to d_x (zero before) of the last layer's output.
 template <typename Real>
 void PackedPass<Real>::State::HeadBackward(const Gradients& gradients, View<Real, 2> d_x,
@@ -335,7 +371,9 @@ PackedResult<Real> PackedPass<Real>::Forward(absl::Span<const PackedSequence> se
     ForwardRows(s.model, s.batch, options.keep_for_backward, s.arena, &s.trace);
     if (s.targets > 0) s.RunHead();
   }
-  return s.Collect();
+  PackedResult<Real> result = s.Collect();
+  s.CountFlips(sequences, &result);
+  return result;
 }
 
 template <typename Real>

@@ -25,6 +25,14 @@ struct PackedSequence {
   // Tokens t in [first_target, T) get a logprob; the others NaN. At least 1.
   int32_t first_target = 1;
   const Routes* route_override = nullptr;  // rows [0, T-1) at least; nullptr: the router decides
+  // What live routing is compared with, of the same rows; nullptr: nothing.
+  const Routes* recorded = nullptr;
+};
+
+// How often the router's own choice differs from what was recorded, over rows and MoE layers.
+struct RouteFlips {
+  int64_t compared = 0;
+  int64_t flipped = 0;
 };
 
 struct PackedOptions {
@@ -44,6 +52,7 @@ struct PackedResult {
   std::vector<std::vector<Real>> entropy;    // [B][T]
   std::vector<std::vector<TokenId>> argmax;  // [B][T] when wanted, -1 where there is none
   std::vector<Routes> routes;                // [B] when wanted, T rows each
+  std::vector<RouteFlips> flips;             // [B] when any sequence has recorded routes
 };
 
 // Scratch for one thread's passes. Not thread-safe; the model must outlive it and must not change

@@ -52,6 +52,7 @@ struct RowBatch {
   int32_t max_length = 0;                   // >= every row_length
   View<const int32_t, 3> override_experts;  // [moe_layers, M, K]  null data: none
   absl::Span<const RouteRun> route_runs;    // cover the rows; empty: the router decides
+  bool live_routes = false;                 // also say what the router chose where overridden
 };
 
 // What one layer computed. Kept for the backward, or reused by the next layer.
@@ -73,6 +74,7 @@ struct LayerTrace {
   View<Real, 2> router_logits;           // [M, E]
   View<Real, 2> route_weights;           // [M, K]
   View<int32_t, 2> experts;              // [M, K]
+  View<int32_t, 2> live_experts;         // [M, K] where overridden; null data: not wanted
   View<int32_t, 1> expert_offsets;       // [E + 1]
   View<int32_t, 1> slot_row;             // [J]
   View<int32_t, 2> row_slot;             // [M, K]
@@ -89,6 +91,7 @@ struct ForwardScratch {
   View<Real, 2> shared_hidden;  // [M, shared width]
   View<Real, 2> gathered;       // [J, C] experts' inputs, then their outputs
   View<Real, 2> expert_hidden;  // [J, F]
+  View<Real, 2> live_weights;   // [M, K] nobody reads them
 };
 
 template <typename Real>
@@ -97,6 +100,8 @@ struct ForwardTrace {
   ForwardScratch<Real> scratch;
   View<Real, 2> output;      // [M, C] residual stream after the last layer
   View<int32_t, 3> experts;  // [moe_layers, M, K] as routed
+  // As the router chose, in overridden rows; null data: not wanted.
+  View<int32_t, 3> live_experts;
 };
 
 // Runs all layers; memory comes from `arena` and lives until its Reset. keep: for Backward.

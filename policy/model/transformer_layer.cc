@@ -126,6 +126,11 @@ struct LayerRun {
       args.experts = t.experts.Rows(run.first, run.rows);
       args.weights = t.route_weights.Rows(run.first, run.rows);
       ops.k.route(nullptr, args);
+      if (!run.overridden || !t.live_experts) continue;
+      args.override_experts = {};
+      args.experts = t.live_experts.Rows(run.first, run.rows);
+      args.weights = scratch.live_weights.Rows(run.first, run.rows);
+      ops.k.route(nullptr, args);
     }
   }
 

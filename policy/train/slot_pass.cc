@@ -51,9 +51,9 @@ class Batch {
                    absl::Span<SequenceOutcome* const> outcomes, ExpertCounts& counts) {
     std::vector<PackedSequence> packed;
     for (const TrainSequence* sequence : sequences) {
-      const bool replay = !sequence->routes.experts.empty();
-      packed.push_back(
-          {sequence->tokens, FirstTarget(*sequence), replay ? &sequence->routes : nullptr});
+      const Routes* recorded = sequence->routes.experts.empty() ? nullptr : &sequence->routes;
+      packed.push_back({sequence->tokens, FirstTarget(*sequence),
+                        options_.live_routes ? nullptr : recorded, recorded});
     }
     PackedOptions packed_options = options_.packed;
     packed_options.keep_for_backward = !options_.forward_only;
@@ -64,6 +64,10 @@ class Batch {
       const absl::Status status =
           Judge(*sequences[i], result.logprobs[i], result.entropy[i], gradients, *outcomes[i]);
       if (!status.ok()) return status;
+      if (sequences[i]->routes.experts.empty()) continue;
+      outcomes[i]->metrics.AddMean("moe/route_flip_share",
+                                   static_cast<double>(result.flips[i].flipped),
+                                   static_cast<double>(result.flips[i].compared));
     }
     if (options_.forward_only) return absl::OkStatus();
     const std::vector<Real> balance = pass_.Backward(gradients, gradient);

@@ -25,6 +25,7 @@ struct SlotPassOptions {
   int32_t max_rows = 2048;   // of a packed batch; a longer sequence gets a batch of its own
   double balance_alpha = 0;  // each trained sequence gets alpha * weight / totals.sequences
   bool forward_only = false;
+  bool live_routes = false;  // recorded routes are compared with, not replayed
 };
 
 // Of one sequence. A sequence whose mask lets nothing through is not computed: all NaN.

@@ -72,6 +72,7 @@ void SettingsToProto(const ForwardBackwardRequest& from, v1::ForwardBackwardRequ
   to->set_total_loss_tokens(from.total_loss_tokens);
   to->set_total_sequences(from.total_sequences);
   to->set_forward_only(from.forward_only);
+  to->set_live_routes(from.live_routes);
 }
 
 absl::StatusOr<ForwardBackwardRequest> SettingsFromProto(const v1::ForwardBackwardRequest& from) {
@@ -105,6 +106,7 @@ absl::StatusOr<ForwardBackwardRequest> SettingsFromProto(const v1::ForwardBackwa
   to.total_loss_tokens = from.total_loss_tokens();
   to.total_sequences = from.total_sequences();
   to.forward_only = from.forward_only();
+  to.live_routes = from.live_routes();
   return to;
 }
 

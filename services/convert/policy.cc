@@ -67,6 +67,9 @@ void ToProto(const GenerateChunk& from, v1::GenerateResponse* to) {
   to->mutable_logprobs()->Assign(from.logprobs.begin(), from.logprobs.end());
   to->mutable_entropy()->Assign(from.entropy.begin(), from.entropy.end());
   if (from.routes.moe_layers > 0) ToProto(from.routes, to->mutable_routes());
+  if (from.prompt_routes.moe_layers > 0) {
+    ToProto(from.prompt_routes, to->mutable_prompt_routes());
+  }
   to->set_stop_reason(static_cast<v1::StopReason>(from.stop_reason));
 }
 
@@ -83,6 +86,9 @@ absl::StatusOr<GenerateChunk> FromProto(const v1::GenerateResponse& from) {
   check.AllFinite("entropy", from.entropy());
   check.Take("", StopReasonFromProto(from.stop_reason(), true), &to.stop_reason);
   if (from.has_routes()) check.Take("routes", FromProto(from.routes()), &to.routes);
+  if (from.has_prompt_routes()) {
+    check.Take("prompt_routes", FromProto(from.prompt_routes()), &to.prompt_routes);
+  }
   if (!check.ok()) return check.status();
   to.request_id = from.request_id();
   to.sequence = from.sequence();

@@ -115,6 +115,7 @@ void CompleteLearner(v1::LearnerConfig* learner) {
   HONE_DEFAULT(learner, mask_truncated, false);
   HONE_DEFAULT(learner, advantage_clip, 0.0);
   HONE_DEFAULT_TEXT(learner, gap, "stop");
+  HONE_DEFAULT_TEXT(learner, routing_replay, "off");
 }
 
 void CompleteRewards(v1::RunConfig& config) {
@@ -206,6 +207,7 @@ void CompleteRunConfig(v1::RunConfig& config) {
   HONE_DEFAULT(rollout, max_tokens, 64);
   HONE_DEFAULT(rollout, workers, 1);
   CompleteLearner(config.mutable_learner());
+  if (config.learner().routing_replay() == "r3") rollout->set_keep_routes(true);
   HONE_DEFAULT_TEXT(config.mutable_tasks(), prompt_template, "plain");
   HONE_DEFAULT(config.mutable_tasks(), heldout_share, 0.0);
   CompleteSources(config.mutable_tasks()->mutable_sources());

@@ -197,7 +197,24 @@ void CheckRollout(Checker& check, const v1::RunConfig& config) {
   check.InRange("rewards.max_outage_share", config.rewards().max_outage_share(), 0, 1);
 }
 
-void CheckLearner(Checker& check, const v1::LearnerConfig& learner) {
+void CheckReplay(Checker& check, const v1::RunConfig& config) {
+  const v1::LearnerConfig& learner = config.learner();
+  check.OneOf("learner.routing_replay", learner.routing_replay(), {"off", "r2", "r3"});
+  const bool dense =
+      config.policy().model_dir().empty() && config.policy().shape().n_routed_experts() == 0;
+  if (dense && (learner.routing_replay() != "off" || config.rollout().keep_routes())) {
+    check.Fail(
+        "learner.routing_replay and rollout.keep_routes do not apply: the policy has no experts");
+  }
+  if (learner.routing_replay() == "r2" && learner.minibatches() * learner.epochs() == 1) {
+    check.Fail(
+        "learner.routing_replay: r2 replays the routing before an iteration's first update, and "
+        "with minibatches 1 and epochs 1 there is no other update");
+  }
+}
+
+void CheckLearner(Checker& check, const v1::RunConfig& config) {
+  const v1::LearnerConfig& learner = config.learner();
   check.OneOf("learner.preset", learner.preset(), {"grpo", "r1zero", "drgrpo", "dapo"});
   CheckOptimizer(check, "learner.optimizer", learner.optimizer(),
                  learner.iterations() * learner.epochs() * learner.minibatches());
@@ -218,6 +235,7 @@ void CheckLearner(Checker& check, const v1::LearnerConfig& learner) {
   check.InRange("learner.max_refills", learner.max_refills(), 1, 1000);
   check.InRange("learner.advantage_clip", learner.advantage_clip(), 0, 1e6);
   check.OneOf("learner.gap", learner.gap(), {"stop", "warn"});
+  CheckReplay(check, config);
   if (learner.kl() == "none" && learner.kl_coefficient() != 0) {
     check.Fail("learner.kl_coefficient does not apply: learner.kl is \"none\"");
   }
@@ -249,7 +267,7 @@ absl::Status CheckRunConfig(const v1::RunConfig& config) {
   CheckSources(check, "tasks", config.tasks().sources());
   CheckSources(check, "evaluation", config.evaluation().sources());
   CheckVerifiers(check, config);
-  CheckLearner(check, config.learner());
+  CheckLearner(check, config);
   const v1::EvaluationConfig& evaluation = config.evaluation();
   check.InRange("evaluation.every", static_cast<double>(evaluation.every()), 0, 1e9);
   check.InRange("evaluation.limit", static_cast<double>(evaluation.limit()), 1, 1e8);

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "hone/v1/policy_service.pb.h"
 #include "policy/generator.h"
@@ -71,6 +72,7 @@ class ChunkWriter {
     const size_t piece =
         std::max<size_t>(1, static_cast<size_t>(convert::kTargetMessageBytes) / (16 + 3 * row));
     v1::GenerateResponse message;
+    if (!WritePromptRoutes(&chunk)) return false;
     size_t first = 0;
     for (; chunk.tokens.size() - first > piece; first += piece) {
       convert::ToProto(Slice(chunk, first, first + piece, row), &message);
@@ -83,6 +85,31 @@ class ChunkWriter {
     }
     convert::ToProto(chunk, &message);
     return writer_->Write(message);
+  }
+
+  // All but the last piece, which stays with the chunk.
+  bool WritePromptRoutes(GenerateChunk* chunk) {
+    std::vector<uint16_t>& experts = chunk->prompt_routes.experts;
+    const size_t row = static_cast<size_t>(chunk->prompt_routes.moe_layers) *
+                       static_cast<size_t>(chunk->prompt_routes.slots);
+    const size_t rows = static_cast<size_t>(convert::kTargetMessageBytes) / (2 * (1 + 3 * row));
+    const size_t piece = std::max<size_t>(1, rows) * row;
+    size_t first = 0;
+    v1::GenerateResponse message;
+    for (; experts.size() - first > piece; first += piece) {
+      GenerateChunk part;
+      part.request_id = chunk->request_id;
+      part.sequence = chunk->sequence;
+      part.version = chunk->version;
+      part.prompt_routes = {chunk->prompt_routes.moe_layers,
+                            chunk->prompt_routes.slots,
+                            {experts.begin() + static_cast<ptrdiff_t>(first),
+                             experts.begin() + static_cast<ptrdiff_t>(first + piece)}};
+      convert::ToProto(part, &message);
+      if (!writer_->Write(message)) return false;
+    }
+    experts.erase(experts.begin(), experts.begin() + static_cast<ptrdiff_t>(first));
+    return true;
   }
 
   static GenerateChunk Slice(const GenerateChunk& from, size_t begin, size_t end, size_t row) {
@@ -99,6 +126,7 @@ class ChunkWriter {
     to.tokens = cut(from.tokens, begin, end);
     to.logprobs = cut(from.logprobs, begin, end);
     to.entropy = cut(from.entropy, begin, end);
+    if (begin == 0) to.prompt_routes = from.prompt_routes;
     to.routes.moe_layers = from.routes.moe_layers;
     to.routes.slots = from.routes.slots;
     // Routes that do not have a row per token go with the last piece.

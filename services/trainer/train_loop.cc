@@ -183,6 +183,7 @@ absl::Status TrainLoop::UpdatePolicy(std::vector<Group>& groups, IterationRecord
   options.filter_flat = config_.learner().filter_flat();
   options.mask_truncated = config_.learner().mask_truncated();
   options.minibatches = config_.learner().minibatches();
+  options.require_routes = config_.learner().routing_replay() == "r3";
   auto batch = MakeTrainBatch(groups, options);
   if (!batch.ok()) return batch.status();
   record.metrics = GroupMetrics(groups, EvaluateOptions().reflection_words);
@@ -196,6 +197,11 @@ absl::Status TrainLoop::UpdatePolicy(std::vector<Group>& groups, IterationRecord
     if (loss_.parameters.count("kl_coefficient") == 0) continue;
     absl::Status added = AddReferenceLogprobs(minibatch, record);
     if (!added.ok()) return added;
+  }
+  for (Minibatch& minibatch : batch->minibatches) {
+    if (config_.learner().routing_replay() != "r2") break;
+    absl::Status recorded = RecordRoutes(minibatch);
+    if (!recorded.ok()) return recorded;
   }
   for (int32_t epoch = 0; epoch < config_.learner().epochs(); ++epoch) {
     for (size_t part = 0; part < batch->minibatches.size(); ++part) {
@@ -220,12 +226,13 @@ absl::Status TrainLoop::UpdateOnce(const Minibatch& minibatch, UpdateRecord upda
   pass.temperature = rollout_.sampling.temperature;
   pass.top_p = rollout_.sampling.top_p;
   pass.top_k = rollout_.sampling.top_k;
+  pass.live_routes = learner.routing_replay() == "off";
   absl::Status fresh = parts_.learner->ResetGradients();
   if (!fresh.ok()) return fresh;
   auto passed = parts_.learner->ForwardBackward(pass);
   if (!passed.ok()) return passed.status();
   if (update.epoch == 0 && update.minibatch == 0) {
-    absl::Status gap = CheckGap(minibatch, passed->logprobs, record);
+    absl::Status gap = CheckGap(minibatch, *passed, record);
     if (!gap.ok()) return gap;
   }
   OptimStepRequest step;
@@ -263,6 +270,25 @@ absl::Status TrainLoop::UpdateOnce(const Minibatch& minibatch, UpdateRecord upda
   return absl::OkStatus();
 }
 
+absl::Status TrainLoop::RecordRoutes(Minibatch& minibatch) {
+  ScoreRequest request;
+  request.return_routes = true;
+  for (const TrainSequence& sequence : minibatch.sequences) {
+    request.sequences.push_back(sequence.tokens);
+  }
+  auto scored = parts_.learner->Score(request);
+  if (!scored.ok()) return scored.status();
+  for (size_t i = 0; i < minibatch.sequences.size(); ++i) {
+    if (scored->routes[i].experts.empty()) {
+      return absl::FailedPreconditionError(
+          "learner.routing_replay is \"r2\" and the policy has no mixture of experts to replay; "
+          "set it to \"off\"");
+    }
+    minibatch.sequences[i].routes = std::move(scored->routes[i]);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TrainLoop::AddReferenceLogprobs(Minibatch& minibatch, IterationRecord& record) {
   ScoreRequest request;
   request.reference = true;
@@ -285,10 +311,18 @@ absl::Status TrainLoop::AddReferenceLogprobs(Minibatch& minibatch, IterationReco
   return absl::OkStatus();
 }
 
-// The logprobs of the update's own forward against those recorded when the tokens were drawn.
-absl::Status TrainLoop::CheckGap(const Minibatch& minibatch,
-                                 const std::vector<std::vector<float>>& logprobs,
+// The logprobs and routes of the update's own forward against those recorded when the tokens were
+// drawn.
+absl::Status TrainLoop::CheckGap(const Minibatch& minibatch, const ForwardBackwardResult& passed,
                                  IterationRecord& record) {
+  const auto flips = passed.metrics.find("moe/route_flip_share");
+  if (flips != passed.metrics.end() && flips->second != 0 && config_.learner().gap() != "warn") {
+    return absl::InternalError(
+        absl::StrCat("generator and learner chose other experts at iteration ", record.iteration,
+                     ": ", flips->second,
+                     " of the choices. The update was not made. Report this, or set "
+                     "learner.gap: \"warn\" to go on"));
+  }
   double worst = 0;
   std::string where;
   const std::vector<TrainSequence>& sequences = minibatch.sequences;
@@ -296,7 +330,7 @@ absl::Status TrainLoop::CheckGap(const Minibatch& minibatch,
     for (size_t t = 1; t < sequences[i].tokens.size(); ++t) {
       if (sequences[i].loss_mask[t] == 0) continue;
       const float behaviour = sequences[i].behaviour_logprobs[t];
-      const float current = logprobs[i][t];
+      const float current = passed.logprobs[i][t];
       if (std::memcmp(&behaviour, &current, sizeof(float)) == 0) continue;
       double gap = std::fabs(static_cast<double>(behaviour) - current);
       if (!(gap > 0)) gap = std::isnan(gap) ? std::numeric_limits<double>::infinity() : 1e-45;

@@ -94,8 +94,10 @@ class TrainLoop {
   absl::Status CheckOutages(const std::vector<Group>& groups) const;
   absl::Status UpdatePolicy(std::vector<Group>& groups, IterationRecord& record);
   absl::Status UpdateOnce(const Minibatch& minibatch, UpdateRecord update, IterationRecord& record);
+  // R2: the routing of the policy as it stands before the iteration's first update.
+  absl::Status RecordRoutes(Minibatch& minibatch);
   absl::Status AddReferenceLogprobs(Minibatch& minibatch, IterationRecord& record);
-  absl::Status CheckGap(const Minibatch& minibatch, const std::vector<std::vector<float>>& logprobs,
+  absl::Status CheckGap(const Minibatch& minibatch, const ForwardBackwardResult& passed,
                         IterationRecord& record);
   absl::Status EvaluateIfDue(IterationRecord& record);
   absl::Status StoreIteration(IterationRecord& record);

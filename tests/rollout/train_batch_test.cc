@@ -43,12 +43,32 @@ Group MakeGroup(const std::string& id, int right, int wrong) {
 }
 
 TEST(TrainSequence, LearnsWhereThePolicySpoke) {
-  const TrainSequence sequence = MakeTrainSequence(MakeTrajectory("a", true, 3), false);
+  const TrainSequence sequence = MakeTrainSequence(MakeTrajectory("a", true, 3));
   EXPECT_EQ(sequence.tokens.size(), 5u);
   EXPECT_THAT(sequence.loss_mask, ::testing::ElementsAre(0, 0, 1, 1, 1));
   EXPECT_THAT(sequence.advantages, ::testing::ElementsAre(0, 0, 0.75f, 0.75f, 0.75f));
   EXPECT_EQ(sequence.behaviour_logprobs.size(), 5u);
   EXPECT_TRUE(sequence.routes.experts.empty());
+}
+
+TEST(TrainSequence, HasTheRoutesThatCoverEveryTokenRead) {
+  Trajectory t = MakeTrajectory("a", true, 3);
+  t.routes = {1, 2, {0, 1, 0, 1, 0, 1}};  // three rows of the four that a forward reads
+  EXPECT_TRUE(MakeTrainSequence(t).routes.experts.empty());
+  t.routes.experts.insert(t.routes.experts.end(), {2, 3});
+  EXPECT_EQ(MakeTrainSequence(t).routes.experts, t.routes.experts);
+}
+
+TEST(TrainBatch, RefusesATrajectoryWithoutTheRoutesThatReplayNeeds) {
+  std::vector<Group> groups = {MakeGroup("a", 1, 1)};
+  TrainBatchOptions options;
+  options.require_routes = true;
+  for (Trajectory& t : groups[0].trajectories) t.routes = {1, 1, {0, 1, 2, 3}};
+  EXPECT_TRUE(MakeTrainBatch(groups, options).ok());
+  groups[0].trajectories[1].routes.experts.pop_back();
+  const absl::Status refused = MakeTrainBatch(groups, options).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(refused.message(), ::testing::HasSubstr("a1 has no recorded routes"));
 }
 
 TEST(TrainBatch, KeepsJobOrderThenSample) {

@@ -127,6 +127,7 @@ TEST(Wire, CarriesGenerateRequestsAndChunks) {
     chunk.logprobs = values.Floats(tokens);
     chunk.entropy = values.Floats(tokens);
     chunk.routes = values.SomeRoutes(tokens);
+    if (values.Coin()) chunk.prompt_routes = values.SomeRoutes(3);
     chunk.stop_reason = static_cast<StopReason>(values.In(0, 4));
     v1::GenerateResponse piece;
     convert::ToProto(chunk, &piece);
@@ -134,10 +135,10 @@ TEST(Wire, CarriesGenerateRequestsAndChunks) {
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_EQ(ShowAll(got->request_id, got->sequence, got->version, got->tokens, got->logprobs,
                       got->entropy, got->stop_reason) +
-                  Show(got->routes),
+                  Show(got->routes) + Show(got->prompt_routes),
               ShowAll(chunk.request_id, chunk.sequence, chunk.version, chunk.tokens, chunk.logprobs,
                       chunk.entropy, chunk.stop_reason) +
-                  Show(chunk.routes));
+                  Show(chunk.routes) + Show(chunk.prompt_routes));
   }
 }
 
@@ -167,6 +168,7 @@ TEST(Wire, CarriesTrainingRequestsAndResults) {
     pass.total_loss_tokens = std::abs(values.Double());
     pass.total_sequences = std::abs(values.Double());
     pass.forward_only = values.Coin();
+    pass.live_routes = values.Coin();
     v1::ForwardBackwardRequest message;
     convert::SettingsToProto(pass, &message);
     const auto got = convert::SettingsFromProto(Travel(message));
@@ -174,7 +176,7 @@ TEST(Wire, CarriesTrainingRequestsAndResults) {
     const auto show = [](const ForwardBackwardRequest& p) {
       return ShowAll(p.loss.name, p.loss.parameters, p.loss.options, p.temperature, p.top_p,
                      p.top_k, p.mask_vocabulary, p.first_index, p.total_loss_tokens,
-                     p.total_sequences, p.forward_only);
+                     p.total_sequences, p.forward_only, p.live_routes);
     };
     EXPECT_EQ(show(*got), show(pass));
 

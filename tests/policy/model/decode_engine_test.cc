@@ -261,6 +261,7 @@ TEST_F(Decoding, ChunksAddUpToTheWholeCompletion) {
       EXPECT_EQ(gathered[i][j].tokens, expected[i][j].tokens);
       EXPECT_EQ(gathered[i][j].logprobs, expected[i][j].logprobs);
       EXPECT_EQ(gathered[i][j].routes.experts, expected[i][j].routes.experts);
+      EXPECT_EQ(gathered[i][j].prompt_routes.experts, expected[i][j].prompt_routes.experts);
       EXPECT_EQ(gathered[i][j].stop_reason, expected[i][j].stop_reason);
     }
   }
@@ -272,6 +273,7 @@ TEST_F(Decoding, RoutesAreThoseOfThePackedPassAndOnlyWhereAskedFor) {
   requests[0].return_routes = true;
   const auto completions = Complete(generator, requests);
   EXPECT_TRUE(completions[1][0].routes.experts.empty());
+  EXPECT_TRUE(completions[1][0].prompt_routes.experts.empty());
   PackedPass<float> pass(*model_);
   PackedOptions options;
   options.vocabulary = kVocabulary;
@@ -279,15 +281,16 @@ TEST_F(Decoding, RoutesAreThoseOfThePackedPassAndOnlyWhereAskedFor) {
   for (const Completion& completion : completions[0]) {
     std::vector<TokenId> tokens = requests[0].prompt;
     tokens.insert(tokens.end(), completion.tokens.begin(), completion.tokens.end());
-    const PackedSequence sequence = {tokens, 1, nullptr};
+    const PackedSequence sequence = {tokens, 1, nullptr, nullptr};
     const Routes all = pass.Forward({&sequence, 1}, options).routes[0];
     const size_t row = 2 * 3;  // MoE layers times experts a token
     EXPECT_EQ(completion.routes.moe_layers, 2);
     EXPECT_EQ(completion.routes.slots, 3);
     ASSERT_EQ(completion.routes.experts.size(), completion.tokens.size() * row);
-    EXPECT_EQ(
-        completion.routes.experts,
-        std::vector<uint16_t>(all.experts.begin() + static_cast<int64_t>(row), all.experts.end()));
+    std::vector<uint16_t> whole = completion.prompt_routes.experts;
+    EXPECT_EQ(whole.size(), requests[0].prompt.size() * row);
+    whole.insert(whole.end(), completion.routes.experts.begin(), completion.routes.experts.end());
+    EXPECT_EQ(whole, all.experts);
   }
 }
 

@@ -16,7 +16,7 @@ namespace {
 // loss = sum over targets of a logprob + b entropy, + the balance losses. Routing is held fixed.
 class LossCheck {
  public:
-  explicit LossCheck(const ModelConfig& config)
+  explicit LossCheck(const ModelConfig& config, bool foreign_routes = false)
       : model_(MakeModel<double>(config, kernels::ReferenceTableDouble())), pass_(*model_) {
     options_.vocabulary = config.vocab_size - 3;
     options_.temperature = 0.7f;
@@ -27,6 +27,7 @@ class LossCheck {
     PackedOptions routing = options_;
     routing.want_routes = true;
     routes_ = pass_.Forward(Sequences(), routing).routes;
+    if (foreign_routes) Divert();
     KeyedRandom random({5, 6, 7, 8});
     for (const auto& tokens : tokens_) {
       gradients_.d_logprobs.emplace_back();
@@ -60,6 +61,24 @@ class LossCheck {
   double balance() const { return balance_; }
 
  private:
+  // Every token goes to experts that the router did not choose.
+  void Divert() {
+    const size_t experts = static_cast<size_t>(model_->config().n_routed_experts);
+    for (Routes& routes : routes_) {
+      const size_t slots = static_cast<size_t>(routes.slots);
+      ASSERT_LE(2 * slots, experts);
+      for (size_t row = 0; row < routes.experts.size(); row += slots) {
+        std::vector<bool> taken(experts, false);
+        for (size_t k = 0; k < slots; ++k) taken[routes.experts[row + k]] = true;
+        size_t e = 0;
+        for (size_t k = 0; k < slots; ++k, ++e) {
+          while (taken[e]) ++e;
+          routes.experts[row + k] = static_cast<uint16_t>(e);
+        }
+      }
+    }
+  }
+
   std::vector<PackedSequence> Sequences() const {
     std::vector<PackedSequence> sequences;
     for (size_t b = 0; b < tokens_.size(); ++b) {
@@ -82,8 +101,8 @@ class LossCheck {
   double balance_ = 0;
 };
 
-void CheckGradient(const ModelConfig& config) {
-  LossCheck check(config);
+void CheckGradient(const ModelConfig& config, bool foreign_routes = false) {
+  LossCheck check(config, foreign_routes);
   const ParameterRegistry& registry = check.model().registry();
   const size_t size = static_cast<size_t>(registry.flat_elements());
   std::vector<double> values(size), gradient(size, 0.0), unused(size);
@@ -135,6 +154,11 @@ TEST(WholeModelGradient, AgreesWithFiniteDifferencesForV2Greedy) {
 
 TEST(WholeModelGradient, AgreesWithFiniteDifferencesForV2WithGroups) {
   CheckGradient(TinyV2Groups());
+}
+
+TEST(WholeModelGradient, AgreesWithFiniteDifferencesWhereExpertsAreForced) {
+  CheckGradient(TinyV3(), true);
+  CheckGradient(TinyV2(), true);
 }
 
 TEST(WholeModelGradient, AgreesWithFiniteDifferencesForATiedDenseModel) {

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a run's configuration fills in and refuses.
+#include "services/convert/run_config.h"
+
+#include "gmock/gmock.h"
+
+namespace hone {
+namespace {
+
+using ::testing::HasSubstr;
+
+v1::RunConfig SmallConfig() {
+  v1::RunConfig config;
+  config.mutable_pretrain()->add_documents()->set_generator("running_sum");
+  config.mutable_tasks()->add_sources()->set_generator("running_sum");
+  return config;
+}
+
+std::string Refusal(v1::RunConfig config) {
+  CompleteRunConfig(config);
+  return std::string(CheckRunConfig(config).message());
+}
+
+TEST(RunConfig, RoutingReplayIsOffUnlessAskedFor) {
+  v1::RunConfig config = SmallConfig();
+  CompleteRunConfig(config);
+  EXPECT_EQ(config.learner().routing_replay(), "off");
+  EXPECT_FALSE(config.rollout().keep_routes());
+}
+
+TEST(RunConfig, ReplayingTheGeneratorsRoutingKeepsIt) {
+  v1::RunConfig config = SmallConfig();
+  config.mutable_learner()->set_routing_replay("r3");
+  CompleteRunConfig(config);
+  EXPECT_TRUE(CheckRunConfig(config).ok()) << CheckRunConfig(config);
+  EXPECT_TRUE(RolloutOptionsOf(config, "run").keep_routes);
+}
+
+TEST(RunConfig, RefusesARoutingReplayThatDoesNothing) {
+  v1::RunConfig config = SmallConfig();
+  config.mutable_learner()->set_routing_replay("r2");
+  EXPECT_THAT(Refusal(config), HasSubstr("r2 replays the routing before"));
+  config.mutable_learner()->set_epochs(2);
+  EXPECT_EQ(Refusal(config), "");
+  config.mutable_learner()->set_routing_replay("r4");
+  EXPECT_THAT(Refusal(config), HasSubstr("\"r4\" is not one of off, r2, r3"));
+  for (const char* replay : {"r2", "r3"}) {
+    v1::RunConfig dense = config;
+    dense.mutable_learner()->set_routing_replay(replay);
+    dense.mutable_policy()->mutable_shape()->set_n_routed_experts(0);
+    dense.mutable_policy()->mutable_shape()->set_n_shared_experts(0);
+    EXPECT_THAT(Refusal(dense), HasSubstr("has no experts"));
+  }
+}
+
+}  // namespace
+}  // namespace hone
