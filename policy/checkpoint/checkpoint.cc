@@ -43,22 +43,26 @@ struct ReadConfig {
   BlockQuantization quantization;
 };
 
+absl::StatusOr<ReadConfig> ParseConfig(const std::string& text) {
+  const absl::StatusOr<BlockQuantization> quantization = ReadQuantization(text);
+  if (!quantization.ok()) return quantization.status();
+  absl::StatusOr<ConfigFile> config = ParseConfigJson(
+      EditJsonObject(text, nlohmann::ordered_json::object(), {"quantization_config"}));
+  if (!config.ok()) return config.status();
+  config->config.source.text = text;
+  return ReadConfig{*std::move(config), *quantization};
+}
+
 absl::StatusOr<ReadConfig> ReadConfigFile(FileSystem& files, const std::string& directory) {
   absl::Status status = CheckStaysInside(files, directory, "config.json");
   if (!status.ok()) return status;
-  absl::StatusOr<std::string> text =
+  const absl::StatusOr<std::string> text =
       ReadFile(files, PathIn(directory, "config.json"), kMaxConfigBytes);
   if (!text.ok()) return text.status();
-  const auto explain = [&](const absl::Status& why) {
-    return absl::Status(why.code(), absl::StrCat(directory, ": ", why.message()));
-  };
-  const absl::StatusOr<BlockQuantization> quantization = ReadQuantization(*text);
-  if (!quantization.ok()) return explain(quantization.status());
-  absl::StatusOr<ConfigFile> config = ParseConfigJson(
-      EditJsonObject(*text, nlohmann::ordered_json::object(), {"quantization_config"}));
-  if (!config.ok()) return explain(config.status());
-  config->config.source.text = *std::move(text);
-  return ReadConfig{*std::move(config), *quantization};
+  absl::StatusOr<ReadConfig> config = ParseConfig(*text);
+  if (config.ok()) return config;
+  return absl::Status(config.status().code(),
+                      absl::StrCat(directory, ": ", config.status().message()));
 }
 
 // Every shard must be one whose digest was compared.
@@ -240,6 +244,12 @@ absl::StatusOr<PolicyState> ReadPolicyState(const std::string& directory, bool w
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory, FileSystem& files) {
   absl::StatusOr<ReadConfig> config = ReadConfigFile(files, directory);
+  if (!config.ok()) return config.status();
+  return std::move(config->file.config);
+}
+
+absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& config_json) {
+  absl::StatusOr<ReadConfig> config = ParseConfig(config_json);
   if (!config.ok()) return config.status();
   return std::move(config->file.config);
 }

@@ -108,6 +108,9 @@ absl::StatusOr<PolicyState> ReadPolicyState(const std::string& directory, bool w
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory,
                                             FileSystem& files = RealFileSystem());
 
+// The same of a text.
+absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& config_json);
+
 // As WeightsHash of the loaded model, over the weights alone.
 absl::StatusOr<std::string> HashCheckpoint(const std::string& directory);
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
 #include "policy/checkpoint/checkpoint.h"
 #include "policy/checkpoint/checkpoint_files.h"
@@ -115,32 +114,6 @@ std::string GenerationConfigJson(const ModelConfig& config) {
   return out.dump(2) + "\n";
 }
 
-// Writes files into one directory and notes their digests.
-class CheckpointWriter {
- public:
-  CheckpointWriter(FileSystem& files, std::string directory)
-      : files_(files), directory_(std::move(directory)) {}
-
-  absl::Status Text(const std::string& name, const std::string& text) {
-    return Note(name, WriteDigestedFile(files_, PathIn(directory_, name), text));
-  }
-  absl::Status Tensors(const std::string& name, std::vector<TensorToWrite> tensors) {
-    return Note(name, WriteSafetensors(files_, PathIn(directory_, name), std::move(tensors)));
-  }
-  const std::map<std::string, FileDigest>& digests() const { return digests_; }
-
- private:
-  absl::Status Note(const std::string& name, absl::StatusOr<FileDigest> digest) {
-    if (!digest.ok()) return digest.status();
-    digests_[name] = *std::move(digest);
-    return absl::OkStatus();
-  }
-
-  FileSystem& files_;
-  const std::string directory_;
-  std::map<std::string, FileDigest> digests_;
-};
-
 absl::Status WriteTexts(const PolicyState& state, CheckpointWriter* writer) {
   std::map<std::string, std::string> texts = state.carried.files;
   texts["config.json"] = ConfigJson(state.config, state.dtype);
@@ -157,41 +130,6 @@ absl::Status WriteTexts(const PolicyState& state, CheckpointWriter* writer) {
   return absl::OkStatus();
 }
 
-int64_t BytesOf(const TensorToWrite& tensor) {
-  int64_t bytes = tensor.float8 ? 1 : tensor.dtype == DType::kBFloat16 ? 2 : 4;
-  for (const int64_t extent : tensor.shape) bytes *= extent;
-  return bytes;
-}
-
-// Fills shards in order, each as far as it goes.
-absl::Status WriteShards(std::vector<TensorToWrite> tensors, const SaveOptions& options,
-                         CheckpointWriter* writer) {
-  std::vector<std::vector<TensorToWrite>> shards(1);
-  int64_t total = 0, used = 0;
-  for (TensorToWrite& tensor : tensors) {
-    const int64_t bytes = BytesOf(tensor);
-    if (used + bytes > options.shard_bytes && !shards.back().empty()) {
-      shards.emplace_back();
-      used = 0;
-    }
-    used += bytes;
-    total += bytes;
-    shards.back().push_back(std::move(tensor));
-  }
-  if (shards.size() == 1) return writer->Tensors(std::string(kWeightsName), std::move(shards[0]));
-  nlohmann::ordered_json index = {{"metadata", {{"total_size", total}}}};
-  std::map<std::string, std::string> places;  // sorted by name, as published indexes are
-  for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name =
-        absl::StrFormat("model-%05d-of-%05d.safetensors", i + 1, shards.size());
-    for (const TensorToWrite& tensor : shards[i]) places[tensor.name] = name;
-    absl::Status status = writer->Tensors(name, std::move(shards[i]));
-    if (!status.ok()) return status;
-  }
-  index["weight_map"] = places;
-  return writer->Text(std::string(kIndexName), index.dump(2) + "\n");
-}
-
 absl::Status WriteTensors(const PolicyState& state, const StateArrays& arrays,
                           const ParameterRegistry& registry, const SaveOptions& options,
                           CheckpointWriter* writer) {
@@ -199,7 +137,7 @@ absl::Status WriteTensors(const PolicyState& state, const StateArrays& arrays,
   for (const CarriedTensor& tensor : state.carried.tensors) {
     weights.push_back({tensor.name, tensor.shape, tensor.dtype, nullptr, tensor.read});
   }
-  absl::Status status = WriteShards(std::move(weights), options, writer);
+  absl::Status status = writer->Weights(std::move(weights), options.shard_bytes);
   std::vector<TensorToWrite> optimizer;
   const auto add = [&](const ReadParameter& read, const char* prefix) {
     if (!read) return;

@@ -18,13 +18,8 @@ namespace {
 
 constexpr int64_t kChunkElements = int64_t{1} << 18;
 
-<<<<<<< HEAD
-const char* NameOf(DType dtype) {
-  return dtype == DType::kBFloat16 ? "BF16" : "F32";
-=======
 const char* NameOf(const TensorToWrite& tensor) {
   return tensor.float8 ? "F8_E4M3" : tensor.dtype == DType::kBFloat16 ? "BF16" : "F32";
->>>>>>> 7e6850a (Weights are read from mapped files piece by piece; shards, fp8 blocks, files carried from load to save)
 }
 uint64_t BytesOf(const TensorToWrite& tensor) {
   return tensor.float8 ? 1 : tensor.dtype == DType::kBFloat16 ? 2 : 4;

@@ -91,13 +91,18 @@ absl::StatusOr<WeightFiles> WeightFiles::OpenOne(FileSystem& files, const std::s
   return out;
 }
 
-absl::Status WeightFiles::AddShards(FileSystem& files, const std::string& directory,
-                                    const json& map) {
+absl::StatusOr<WeightIndex> ParseWeightIndex(absl::string_view text, absl::string_view what) {
+  const absl::StatusOr<json> root = ParseJson(text, kIndexLimits, what);
+  if (!root.ok()) return absl::DataLossError(root.status().message());
   const auto lost = [&](absl::string_view why) {
-    return absl::DataLossError(absl::StrCat(directory, "/", kIndexName, ": ", why));
+    return absl::DataLossError(absl::StrCat(what, ": ", why));
   };
+  if (!root->is_object() || !root->contains("weight_map") || !(*root)["weight_map"].is_object()) {
+    return lost("it has no weight_map");
+  }
+  WeightIndex index;
   std::set<std::string> shards;
-  for (const auto& [name, shard] : map.items()) {
+  for (const auto& [name, shard] : (*root)["weight_map"].items()) {
     if (!shard.is_string()) return lost(absl::StrCat(name, " is not mapped to a file name"));
     const std::string& file = shard.get_ref<const std::string&>();
     if (!IsPlainName(file)) {
@@ -105,10 +110,28 @@ absl::Status WeightFiles::AddShards(FileSystem& files, const std::string& direct
                                ", which is not a plain name"));
     }
     shards.insert(file);
+    index.shard_of.emplace(name, file);
   }
   if (shards.size() > kMaxShards) {
     return lost(absl::StrCat(shards.size(), " shards; at most ", kMaxShards, " are accepted"));
   }
+  // Some published indexes do not say their size, and some say it as 1e9.
+  const auto metadata = root->find("metadata");
+  if (metadata != root->end() && metadata->is_object() && metadata->contains("total_size") &&
+      (*metadata)["total_size"].is_number()) {
+    const double bytes = (*metadata)["total_size"].get<double>();
+    index.stated_bytes = bytes >= 0 && bytes < 9e18 ? static_cast<int64_t>(bytes) : -2;
+  }
+  return index;
+}
+
+absl::Status WeightFiles::AddShards(FileSystem& files, const std::string& directory,
+                                    const std::map<std::string, std::string>& shard_of) {
+  const auto lost = [&](absl::string_view why) {
+    return absl::DataLossError(absl::StrCat(directory, "/", kIndexName, ": ", why));
+  };
+  std::set<std::string> shards;
+  for (const auto& [name, shard] : shard_of) shards.insert(shard);
   for (const std::string& shard : shards) {
     absl::Status status = CheckStaysInside(files, directory, shard);
     if (!status.ok()) return status;
@@ -118,15 +141,15 @@ absl::Status WeightFiles::AddShards(FileSystem& files, const std::string& direct
     status = Add(*std::move(file));
     if (!status.ok()) return status;
   }
-  for (const auto& [name, shard] : map.items()) {
+  for (const auto& [name, shard] : shard_of) {
     const Place place = Find(name);
-    const std::string path = absl::StrCat(directory, "/", shard.get_ref<const std::string&>());
+    const std::string path = absl::StrCat(directory, "/", shard);
     if (place.tensor == nullptr || place.file->path() != path) {
       return lost(absl::StrCat(name, " is not in ", path));
     }
   }
   for (const auto& [name, place] : places_) {
-    if (map.contains(name)) continue;
+    if (shard_of.count(name) > 0) continue;
     return lost(absl::StrCat(place.file->path(), " has the tensor ", name, ", which it omits"));
   }
   return absl::OkStatus();
@@ -145,22 +168,12 @@ absl::StatusOr<WeightFiles> WeightFiles::Open(FileSystem& files, const std::stri
 
   const absl::StatusOr<std::string> text = ReadFile(files, index_path, kIndexLimits.bytes);
   if (!text.ok()) return text.status();
-  const absl::StatusOr<json> index = ParseJson(*text, kIndexLimits, index_path);
-  if (!index.ok()) return absl::DataLossError(index.status().message());
-  if (!index->is_object() || !index->contains("weight_map") ||
-      !(*index)["weight_map"].is_object()) {
-    return absl::DataLossError(absl::StrCat(index_path, ": it has no weight_map"));
-  }
+  const absl::StatusOr<WeightIndex> index = ParseWeightIndex(*text, index_path);
+  if (!index.ok()) return index.status();
   WeightFiles out;
-  absl::Status status = out.AddShards(files, directory, (*index)["weight_map"]);
+  absl::Status status = out.AddShards(files, directory, index->shard_of);
   if (!status.ok()) return status;
-  // Some published indexes do not say their size, and some say it as 1e9.
-  const auto metadata = index->find("metadata");
-  if (metadata != index->end() && metadata->is_object() && metadata->contains("total_size") &&
-      (*metadata)["total_size"].is_number()) {
-    const double bytes = (*metadata)["total_size"].get<double>();
-    out.stated_bytes_ = bytes >= 0 && bytes < 9e18 ? static_cast<int64_t>(bytes) : -2;
-  }
+  out.stated_bytes_ = index->stated_bytes;
   return out;
 }
 

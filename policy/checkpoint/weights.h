@@ -5,6 +5,7 @@
 #ifndef HONE_POLICY_CHECKPOINT_WEIGHTS_H_
 #define HONE_POLICY_CHECKPOINT_WEIGHTS_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -13,7 +14,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "nlohmann/json_fwd.hpp"
 #include "policy/checkpoint/config_json.h"
 #include "policy/checkpoint/file_system.h"
 #include "policy/checkpoint/float8.h"
@@ -30,6 +30,15 @@ inline constexpr absl::string_view kIndexName = "model.safetensors.index.json";
 // Hugging Face libraries, where DIRECTORY is REPOSITORY/snapshots/X, out of REPOSITORY/blobs).
 absl::Status CheckStaysInside(FileSystem& files, const std::string& directory,
                               const std::string& name);
+
+// The text of a model.safetensors.index.json.
+struct WeightIndex {
+  std::map<std::string, std::string> shard_of;  // by tensor; plain file names
+  int64_t stated_bytes = -1;                    // total_size; -1: it does not say
+};
+// DATA_LOSS, beginning with `what`: not such a file, a shard that is no plain name of the directory
+// (a path, a hidden file), more than 10,000 shards.
+absl::StatusOr<WeightIndex> ParseWeightIndex(absl::string_view text, absl::string_view what);
 
 // The tensors of a directory's weight files, by name.
 class WeightFiles {
@@ -57,7 +66,7 @@ class WeightFiles {
  private:
   absl::Status Add(SafetensorsFile file);
   absl::Status AddShards(FileSystem& files, const std::string& directory,
-                         const nlohmann::json& map);
+                         const std::map<std::string, std::string>& shard_of);
 
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::unordered_map<std::string, Place> places_;

@@ -7,6 +7,7 @@
 
 #include "policy/model/layout.h"
 #include "policy/model/model.h"
+#include "policy/tensor/host_memory.h"
 
 namespace hone {
 namespace {
@@ -61,12 +62,13 @@ absl::Status Model<Real>::LoadParameter(const ReadParameter& read, const Paramet
     rows.out = count / width;
     if (first > 0) rows.packed += table_->packed_size(first / width, rows.in);
     table_->pack(nullptr, rows);
-    if (let_go) device_->Discard(to, static_cast<size_t>(count) * sizeof(Real));
+    if (let_go) DiscardMemory(*device_, to, static_cast<size_t>(count) * sizeof(Real));
   }
   if (in_pieces) return absl::OkStatus();
   for (const kernels::PackArgs<Real>* pack : packs) table_->pack(nullptr, *pack);
   if (let_go) {
-    device_->Discard(values() + info.offset, static_cast<size_t>(info.elements) * sizeof(Real));
+    DiscardMemory(*device_, values() + info.offset,
+                  static_cast<size_t>(info.elements) * sizeof(Real));
   }
   return absl::OkStatus();
 }

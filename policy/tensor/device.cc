@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/tensor/device.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
@@ -43,13 +40,6 @@ class Host final : public Device {
     if (bytes > 0) std::memset(to, 0, bytes);
   }
   void Synchronize(Stream*) override {}
-  void Discard(void* pointer, size_t bytes) override {
-    // Whole pages alone: their edges may belong to a neighbour.
-    static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    const uintptr_t begin = (reinterpret_cast<uintptr_t>(pointer) + page - 1) / page * page;
-    const uintptr_t end = (reinterpret_cast<uintptr_t>(pointer) + bytes) / page * page;
-    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-  }
 
  private:
   static void Copy(void* to, const void* from, size_t bytes) {

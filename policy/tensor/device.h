@@ -32,9 +32,6 @@ class Device {
   virtual void CopyOut(void* host_to, const void* device_from, size_t bytes, Stream* stream) = 0;
   virtual void CopyWithin(void* to, const void* from, size_t bytes, Stream* stream) = 0;
   virtual void Zero(void* device_to, size_t bytes, Stream* stream) = 0;
-  // The bytes will not be read before they are written again: their memory may go back to the
-  // system. Their contents become unspecified.
-  virtual void Discard(void* /*pointer*/, size_t /*bytes*/) {}
   virtual void Synchronize(Stream* stream) = 0;
 };
 
