@@ -15,8 +15,8 @@
 #include "policy/checkpoint/checkpoint_files.h"
 #include "policy/checkpoint/config_json.h"
 #include "policy/checkpoint/float8.h"
+#include "policy/checkpoint/half.h"
 #include "policy/checkpoint/json_text.h"
-#include "policy/kernels/scalar_math.h"
 
 namespace hone {
 namespace {
@@ -163,7 +163,7 @@ std::vector<TensorToWrite> Fused(std::vector<TensorToWrite> tensors) {
 ReadElements Rounded(ReadElements read) {
   return [read = std::move(read)](int64_t first, int64_t count, float* to) {
     const absl::Status status = read(first, count, to);
-    for (int64_t i = 0; i < count; ++i) to[i] = kernels::RoundToBf16(to[i]);
+    for (int64_t i = 0; i < count; ++i) to[i] = RoundToBFloat16(to[i]);
     return status;
   };
 }

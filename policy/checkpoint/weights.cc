@@ -10,7 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "policy/kernels/scalar_math.h"
+#include "policy/checkpoint/half.h"
 
 namespace hone {
 namespace {
@@ -217,7 +217,7 @@ absl::Status ModelWeights::ReadSource(const Source& source, const BlockQuantizat
     const float scale = scales[static_cast<size_t>(block)];
     for (const int64_t end = i + run; i < end; ++i) {
       const float value = to[i] * scale;
-      to[i] = dtype == DType::kBFloat16 ? kernels::RoundToBf16(value) : value;
+      to[i] = dtype == DType::kBFloat16 ? RoundToBFloat16(value) : value;
     }
   }
   return absl::OkStatus();
