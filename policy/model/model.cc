@@ -258,7 +258,7 @@ ModelBytes Model<Real>::Measure(const ModelConfig& config, const kernels::Kernel
   const ParameterRegistry registry = ParameterRegistry::Of(config, options.dtype);
   ModelLayout<Real> layout;
   const Real anchor = 0;  // where values would begin; nothing is read
-  LayoutBuilder<Real> builder(config, registry, table, options.trainable, &anchor);
+  LayoutBuilder<Real> builder(config, registry, table, options.trainable, &anchor, nullptr);
   builder.Build(nullptr, &layout);
   int64_t values = 0;
   for (const ParameterInfo& info : registry.all()) {

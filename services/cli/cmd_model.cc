@@ -102,7 +102,7 @@ Json LayersJson(const ModelConfig& config) {
   const int64_t moe = config.MoeLayers();
   Json json;
   json["count"] = config.num_hidden_layers;
-  json["attention"] = "latent";
+  json["attention"] = config.IsLatent() ? "latent" : "grouped";
   json["dense"] = config.num_hidden_layers - moe;
   json["experts"] = moe;
   if (moe > 0) {
@@ -157,8 +157,8 @@ void PrintInfo(const Json& json) {
   const Json& layers = json["layers"];
   const Json& counts = json["parameters"];
   std::cout << "family     " << json["family"].get<std::string>() << ", " << layers["count"]
-            << " layers (" << layers["dense"] << " dense, " << layers["experts"]
-            << " of experts), latent attention\n";
+            << " layers (" << layers["dense"] << " dense, " << layers["experts"] << " of experts), "
+            << layers["attention"].get<std::string>() << " attention\n";
   if (layers.contains("router")) {
     std::cout << "experts    " << layers["routed"] << " routed, " << layers["chosen"]
               << " for a token, " << layers["shared"] << " shared; "

@@ -93,8 +93,7 @@ ParameterCounts CountParameters(const ModelConfig& config) {
 }
 
 int64_t CacheBytesPerToken(const ModelConfig& config) {
-  const int64_t width = int64_t{config.kv_lora_rank} + config.qk_rope_head_dim;
-  return width * config.num_hidden_layers * static_cast<int64_t>(sizeof(float));
+  return config.Cache().Width() * config.num_hidden_layers * static_cast<int64_t>(sizeof(float));
 }
 
 MachineLimits MeasureMachine(const kernels::Backend& backend, int threads) {

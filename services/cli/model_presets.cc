@@ -94,12 +94,38 @@ constexpr char kV2Tiny[] = R"({
 }
 )";
 
+constexpr char kLlamaTiny[] = R"({
+  "architectures": ["LlamaForCausalLM"],
+  "model_type": "llama",
+  "vocab_size": 320,
+  "hidden_size": 64,
+  "intermediate_size": 160,
+  "num_hidden_layers": 3,
+  "num_attention_heads": 4,
+  "num_key_value_heads": 2,
+  "head_dim": 16,
+  "hidden_act": "silu",
+  "rms_norm_eps": 1e-05,
+  "rope_theta": 10000,
+  "max_position_embeddings": 1024,
+  "tie_word_embeddings": true,
+  "attention_bias": false,
+  "mlp_bias": false,
+  "attention_dropout": 0.0,
+  "initializer_range": 0.02,
+  "bos_token_id": null,
+  "eos_token_id": 256,
+  "torch_dtype": "float32"
+}
+)";
+
 }  // namespace
 
 const std::vector<ModelPreset>& ModelPresets() {
   static const std::vector<ModelPreset>* const presets = new std::vector<ModelPreset>{
       {"v3-tiny", "DeepSeek V3: compressed queries, sigmoid router with groups, YaRN", kV3Tiny},
       {"v2-tiny", "DeepSeek V2-Lite: plain queries, greedy softmax router", kV2Tiny},
+      {"llama-tiny", "Llama, SmolLM2: grouped queries, tied embedding", kLlamaTiny},
   };
   return *presets;
 }
