@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A policy on disk: a Hugging Face directory (config.json, model.safetensors, tokenizer.json,
-// generation_config.json) plus Hone's own files (hone.json: version, backend, digests; optimizer
-// and reference tensors). Formats: docs/checkpoint.md.
+// A policy on disk: a Hugging Face directory (config.json, model.safetensors or shards, tokenizer
+// files, generation_config.json) plus Hone's own files (hone.json: version, backend, digests;
+// optimizer and reference tensors). Formats: docs/checkpoint.md.
+//
+// Arrays are read and written piece by piece: OpenCheckpoint finds and checks, and whoever has a
+// place for the values asks for them; WriteCheckpoint asks whoever has them. PolicyState with its
+// vectors is for small models and tests.
 #ifndef HONE_POLICY_CHECKPOINT_CHECKPOINT_H_
 #define HONE_POLICY_CHECKPOINT_CHECKPOINT_H_
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "policy/checkpoint/carried_files.h"
 #include "policy/checkpoint/file_system.h"
+#include "policy/checkpoint/weights.h"
 #include "policy/model/config.h"
 #include "policy/model/parameters.h"
 
@@ -34,17 +41,57 @@ struct PolicyState {
   std::vector<float> reference;              // [flat] empty: no reference policy kept
   std::map<std::string, std::string> extra;  // small named strings of the caller (data cursor);
                                              // UTF-8, 4 MiB together
-  // Only from reading: tensors of the files that Hone does not use (layers for predicting tokens
-  // further ahead, rotary tables, a head that is tied to the embedding), by name.
+  Carried carried;                           // what a save writes again as it was read
+  // Only from reading: tensors of the files that Hone neither uses nor carries (rotary tables, a
+  // head that is tied to the embedding), by name.
   std::vector<std::string> not_loaded;
 };
+
+// The arrays of a state, asked for by parameter, each front to back. Empty: there is none.
+struct StateArrays {
+  ReadParameter values;
+  ReadParameter master;
+  ReadParameter adam_m;
+  ReadParameter adam_v;
+  ReadParameter reference;
+};
+
+struct OpenedCheckpoint {
+  PolicyState state;                            // its arrays are empty
+  std::shared_ptr<const ModelWeights> weights;  // registry and files
+  StateArrays arrays;                           // keep the files open; thread-safe
+  std::string weights_hash;                     // as hone.json says; empty: nothing to compare with
+};
+
+// A weight file larger than this is cut; as Hugging Face libraries do.
+inline constexpr int64_t kDefaultShardBytes = 5'000'000'000;
+
+struct SaveOptions {
+  // model.safetensors when the weights fit, else model-00001-of-0000N.safetensors and an index. A
+  // tensor that is larger has a shard of its own.
+  int64_t shard_bytes = kDefaultShardBytes;
+};
+
+// Checks the digests of the files that are to be read where there is a hone.json, then names and
+// shapes of every tensor; no value is read. Errors as ReadPolicyState.
+absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& directory, bool weights_only,
+                                                FileSystem& files = RealFileSystem());
+// DATA_LOSS when `found`, the hash of values that were loaded, is not what hone.json says.
+absl::Status CheckWeightsHash(const OpenedCheckpoint& opened, const std::string& directory,
+                              const std::string& found);
+
+// As WritePolicyState, of a state without arrays and the arrays apart.
+absl::Status WriteCheckpoint(const PolicyState& state, const StateArrays& arrays,
+                             const std::string& directory, const SaveOptions& options = {},
+                             FileSystem& files = RealFileSystem());
 
 // Writes into an existing empty directory, fsyncing every file and the directory. Nothing is
 // whole until the caller renames (PublishDirectory). Errors name the file and the system's words
 // (disk full: RESOURCE_EXHAUSTED with the bytes needed). INVALID_ARGUMENT: an array of the wrong
 // length, a value that the dtype cannot hold.
 absl::Status WritePolicyState(const PolicyState& state, const std::string& directory,
-                              FileSystem& files = RealFileSystem());
+                              FileSystem& files = RealFileSystem(),
+                              const SaveOptions& options = {});
 
 // Reads and checks every byte against the digests in hone.json where there is one; a plain
 // Hugging Face directory (no hone.json) loads with version 0 and no optimizer.
@@ -60,6 +107,9 @@ absl::StatusOr<PolicyState> ReadPolicyState(const std::string& directory, bool w
 // config.json alone.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory,
                                             FileSystem& files = RealFileSystem());
+
+// The same of a text.
+absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& config_json);
 
 // As WeightsHash of the loaded model, over the weights alone.
 absl::StatusOr<std::string> HashCheckpoint(const std::string& directory);

@@ -3,12 +3,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <mutex>
 
 #include "absl/strings/str_cat.h"
 
@@ -54,7 +57,10 @@ class RealReadableFile final : public ReadableFile {
  public:
   RealReadableFile(int descriptor, uint64_t size, std::string path)
       : descriptor_(descriptor), size_(size), path_(std::move(path)) {}
-  ~RealReadableFile() override { close(descriptor_); }
+  ~RealReadableFile() override {
+    if (mapped_ != nullptr) munmap(mapped_, size_);
+    close(descriptor_);
+  }
 
   uint64_t size() const override { return size_; }
   absl::Status Read(uint64_t offset, size_t bytes, void* to) const override {
@@ -74,10 +80,23 @@ class RealReadableFile final : public ReadableFile {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<absl::string_view> Map() const override {
+    if (size_ == 0) return absl::string_view();
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (mapped_ == nullptr) {
+      void* const at = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor_, 0);
+      if (at == MAP_FAILED) return ErrorOf(errno, "mapping", path_);
+      mapped_ = at;
+    }
+    return absl::string_view(static_cast<const char*>(mapped_), size_);
+  }
+
  private:
   const int descriptor_;
   const uint64_t size_;
   const std::string path_;
+  mutable std::mutex mutex_;
+  mutable void* mapped_ = nullptr;
 };
 
 class PosixFileSystem final : public FileSystem {
@@ -167,6 +186,14 @@ class PosixFileSystem final : public FileSystem {
     if (S_ISREG(status.st_mode)) return FileKind::kFile;
     if (S_ISDIR(status.st_mode)) return FileKind::kDirectory;
     return S_ISLNK(status.st_mode) ? FileKind::kSymlink : FileKind::kOther;
+  }
+
+  absl::StatusOr<std::string> RealPath(const std::string& path) override {
+    char* const real = realpath(path.c_str(), nullptr);
+    if (real == nullptr) return ErrorOf(errno, "following", path);
+    const std::string out = real;
+    std::free(real);
+    return out;
   }
 
  private:

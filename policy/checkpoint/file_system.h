@@ -36,6 +36,9 @@ class ReadableFile {
   virtual uint64_t size() const = 0;  // at opening
   // Exactly `bytes` bytes from `offset` on into `to`; DATA_LOSS when the file ends before.
   virtual absl::Status Read(uint64_t offset, size_t bytes, void* to) const = 0;
+  // The whole file as memory, read from the medium as it is touched; valid while this lives, and
+  // while nobody cuts the file short: whoever replaces a file that may be open renames over it.
+  virtual absl::StatusOr<absl::string_view> Map() const = 0;
 };
 
 enum class FileKind { kNone, kFile, kDirectory, kSymlink, kOther };
@@ -65,6 +68,8 @@ class FileSystem {
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;
   // Does not follow symlinks.
   virtual absl::StatusOr<FileKind> KindOf(const std::string& path) = 0;
+  // Absolute, every symlink followed.
+  virtual absl::StatusOr<std::string> RealPath(const std::string& path) = 0;
 };
 
 // The machine's own. Lives for ever.

@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "policy/checkpoint/digested_file.h"
+#include "policy/checkpoint/half.h"
 #include "policy/checkpoint/safetensors.h"
-#include "policy/kernels/scalar_math.h"
 
 namespace hone {
 namespace {
@@ -366,7 +366,7 @@ absl::Status WriteGgufModel(const GgufFile& file, DType dtype, const std::string
     absl::StatusOr<std::vector<float>> read = ReadGgufPlace(file, place);
     if (!read.ok()) return read.status();
     if (dtype == DType::kBFloat16) {
-      for (float& value : *read) value = kernels::RoundToBf16(value);
+      for (float& value : *read) value = RoundToBFloat16(value);
     }
     values.push_back(*std::move(read));
     tensors.push_back({place.name, place.tensor->shape, dtype, values.back().data()});

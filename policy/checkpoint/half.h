@@ -25,6 +25,15 @@ inline float FromFloat16(uint16_t bits) {
   return sign != 0 ? -magnitude : magnitude;
 }
 
+// To nearest, ties to even; NaN stays NaN.
+inline float RoundToBFloat16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) {
+    return std::bit_cast<float>((bits | 0x400000u) & 0xffff0000u);
+  }
+  return std::bit_cast<float>((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
+}
+
 }  // namespace hone
 
 #endif  // HONE_POLICY_CHECKPOINT_HALF_H_

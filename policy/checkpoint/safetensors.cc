@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
+#include "policy/checkpoint/float8.h"
 #include "policy/checkpoint/half.h"
 
 namespace hone {
@@ -17,11 +18,11 @@ namespace {
 
 constexpr int64_t kChunkElements = int64_t{1} << 18;
 
-const char* NameOf(DType dtype) {
-  return dtype == DType::kBFloat16 ? "BF16" : "F32";
+const char* NameOf(const TensorToWrite& tensor) {
+  return tensor.float8 ? "F8_E4M3" : tensor.dtype == DType::kBFloat16 ? "BF16" : "F32";
 }
-uint64_t BytesOf(DType dtype) {
-  return dtype == DType::kBFloat16 ? 2 : 4;
+uint64_t BytesOf(const TensorToWrite& tensor) {
+  return tensor.float8 ? 1 : tensor.dtype == DType::kBFloat16 ? 2 : 4;
 }
 
 uint64_t ElementsOf(const std::vector<int64_t>& shape) {
@@ -35,9 +36,9 @@ std::string HeaderText(const std::vector<TensorToWrite>& tensors, uint64_t* buff
   std::string text = "{\"__metadata__\":{\"format\":\"pt\"}";
   uint64_t at = 0;
   for (const TensorToWrite& tensor : tensors) {
-    const uint64_t end = at + ElementsOf(tensor.shape) * BytesOf(tensor.dtype);
+    const uint64_t end = at + ElementsOf(tensor.shape) * BytesOf(tensor);
     absl::StrAppend(&text, ",", nlohmann::json(tensor.name).dump(), ":{\"dtype\":\"",
-                    NameOf(tensor.dtype), "\",\"shape\":[", absl::StrJoin(tensor.shape, ","),
+                    NameOf(tensor), "\",\"shape\":[", absl::StrJoin(tensor.shape, ","),
                     "],\"data_offsets\":[", at, ",", end, "]}");
     at = end;
   }
@@ -47,30 +48,58 @@ std::string HeaderText(const std::vector<TensorToWrite>& tensors, uint64_t* buff
   return text;
 }
 
+absl::Status AppendBFloat16(const TensorToWrite& tensor, const float* values, int64_t first,
+                            int64_t count, std::string* bytes) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
+    if ((bits & 0xffff) != 0) {
+      return absl::InvalidArgumentError(absl::StrCat("element ", first + i, " of ", tensor.name,
+                                                     " is ", values[i],
+                                                     ", which bfloat16 cannot hold"));
+    }
+    const uint16_t upper = static_cast<uint16_t>(bits >> 16);
+    bytes->append(reinterpret_cast<const char*>(&upper), sizeof(upper));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AppendValues(const TensorToWrite& tensor, DigestedFile* file) {
   const int64_t elements = static_cast<int64_t>(ElementsOf(tensor.shape));
-  if (tensor.dtype == DType::kFloat32) {
-    return file->Append({reinterpret_cast<const char*>(tensor.values),
-                         static_cast<size_t>(elements) * sizeof(float)});
-  }
-  std::vector<uint16_t> chunk;
+  std::vector<float> piece;
+  std::string bytes;
   for (int64_t first = 0; first < elements; first += kChunkElements) {
     const int64_t count = std::min(kChunkElements, elements - first);
-    chunk.resize(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) {
-      const uint32_t bits = std::bit_cast<uint32_t>(tensor.values[first + i]);
-      if ((bits & 0xffff) != 0) {
-        return absl::InvalidArgumentError(absl::StrCat("element ", first + i, " of ", tensor.name,
-                                                       " is ", tensor.values[first + i],
-                                                       ", which bfloat16 cannot hold"));
-      }
-      chunk[static_cast<size_t>(i)] = static_cast<uint16_t>(bits >> 16);
+    const float* values = tensor.values + first;
+    absl::Status status;
+    if (tensor.values == nullptr) {
+      piece.resize(static_cast<size_t>(count));
+      status = tensor.read(first, count, piece.data());
+      values = piece.data();
     }
-    const absl::Status status =
-        file->Append({reinterpret_cast<const char*>(chunk.data()), chunk.size() * 2});
+    bytes.clear();
+    if (tensor.float8) {
+      for (int64_t i = 0; i < count; ++i) bytes.push_back(static_cast<char>(ToFloat8(values[i])));
+    } else if (tensor.dtype == DType::kBFloat16 && status.ok()) {
+      status = AppendBFloat16(tensor, values, first, count, &bytes);
+    }
+    if (!status.ok()) return status;
+    const bool floats = bytes.empty();
+    status = file->Append(floats ? absl::string_view(reinterpret_cast<const char*>(values),
+                                                     static_cast<size_t>(count) * sizeof(float))
+                                 : absl::string_view(bytes));
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+// `count` elements of type Stored at unaligned `from`, each through `convert`.
+template <typename Stored, typename Convert>
+void ConvertAll(const char* from, int64_t count, const Convert& convert, float* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    Stored stored;
+    std::memcpy(&stored, from + i * static_cast<int64_t>(sizeof(Stored)), sizeof(Stored));
+    to[i] = convert(stored);
+  }
 }
 
 }  // namespace
@@ -78,26 +107,16 @@ absl::Status AppendValues(const TensorToWrite& tensor, DigestedFile* file) {
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(FileSystem& files, const std::string& path) {
   absl::StatusOr<std::unique_ptr<ReadableFile>> file = files.Open(path);
   if (!file.ok()) return file.status();
-  const auto lost = [&](absl::string_view why) {
-    return absl::DataLossError(absl::StrCat(path, ": ", why));
-  };
-  const uint64_t size = (*file)->size();
-  uint64_t header_bytes = 0;
-  if (size < sizeof(header_bytes)) return lost("shorter than 8 bytes: not a safetensors file");
-  absl::Status status = (*file)->Read(0, sizeof(header_bytes), &header_bytes);
-  if (!status.ok()) return status;
-  if (header_bytes > size - 8 || header_bytes > kMaxSafetensorsHeaderBytes) {
-    return lost(absl::StrCat("the header claims ", header_bytes, " bytes of a file of ", size,
-                             "; at most ", kMaxSafetensorsHeaderBytes, " are accepted"));
+  const absl::StatusOr<absl::string_view> bytes = (*file)->Map();
+  if (!bytes.ok()) return bytes.status();
+  absl::StatusOr<SafetensorsHeader> header = ParseSafetensors(*bytes);
+  if (!header.ok()) {
+    return absl::DataLossError(absl::StrCat(path, ": ", header.status().message()));
   }
-  std::string text(header_bytes, '\0');
-  status = (*file)->Read(8, text.size(), text.data());
-  if (!status.ok()) return status;
-  absl::StatusOr<SafetensorsHeader> header = ParseSafetensorsHeader(text, size - 8 - text.size());
-  if (!header.ok()) return lost(header.status().message());
   SafetensorsFile out;
   out.path_ = path;
   out.file_ = *std::move(file);
+  out.bytes_ = *bytes;
   out.header_ = *std::move(header);
   for (size_t i = 0; i < out.header_.tensors.size(); ++i) {
     out.index_.emplace(out.header_.tensors[i].name, i);
@@ -113,23 +132,19 @@ const SafetensorsTensor* SafetensorsFile::Find(const std::string& name) const {
 absl::Status SafetensorsFile::ReadFloats(const SafetensorsTensor& tensor, int64_t first,
                                          int64_t count, float* to) const {
   assert(first >= 0 && count >= 0 && first + count <= tensor.elements);
-  const uint64_t begin = header_.buffer_begin + tensor.begin;
+  const char* const begin = bytes_.data() + header_.buffer_begin + tensor.begin;
   if (tensor.dtype == "F32") {
-    return file_->Read(begin + static_cast<uint64_t>(first) * 4,
-                       static_cast<size_t>(count) * sizeof(float), to);
-  }
-  if (tensor.dtype != "BF16" && tensor.dtype != "F16") {
+    if (count > 0) std::memcpy(to, begin + first * 4, static_cast<size_t>(count) * sizeof(float));
+  } else if (tensor.dtype == "BF16") {
+    ConvertAll<uint16_t>(begin + first * 2, count, FromBFloat16, to);
+  } else if (tensor.dtype == "F16") {
+    ConvertAll<uint16_t>(begin + first * 2, count, FromFloat16, to);
+  } else if (tensor.dtype == "F8_E4M3") {
+    ConvertAll<uint8_t>(begin + first, count, FromFloat8, to);
+  } else {
     return absl::UnimplementedError(absl::StrCat(path_, ": the tensor ", tensor.name, " has dtype ",
-                                                 tensor.dtype, "; Hone reads F32, BF16 and F16"));
-  }
-  const auto convert = tensor.dtype == "BF16" ? FromBFloat16 : FromFloat16;
-  std::vector<uint16_t> chunk;
-  for (int64_t done = 0; done < count; done += kChunkElements) {
-    chunk.resize(static_cast<size_t>(std::min(kChunkElements, count - done)));
-    const absl::Status status = file_->Read(begin + static_cast<uint64_t>(first + done) * 2,
-                                            chunk.size() * 2, chunk.data());
-    if (!status.ok()) return status;
-    std::transform(chunk.begin(), chunk.end(), to + done, convert);
+                                                 tensor.dtype,
+                                                 "; Hone reads F32, BF16, F16 and F8_E4M3"));
   }
   return absl::OkStatus();
 }
@@ -137,7 +152,7 @@ absl::Status SafetensorsFile::ReadFloats(const SafetensorsTensor& tensor, int64_
 absl::StatusOr<FileDigest> WriteSafetensors(FileSystem& files, const std::string& path,
                                             std::vector<TensorToWrite> tensors) {
   std::sort(tensors.begin(), tensors.end(), [](const TensorToWrite& a, const TensorToWrite& b) {
-    const uint64_t a_bytes = BytesOf(a.dtype), b_bytes = BytesOf(b.dtype);
+    const uint64_t a_bytes = BytesOf(a), b_bytes = BytesOf(b);
     return a_bytes != b_bytes ? a_bytes > b_bytes : a.name < b.name;
   });
   uint64_t buffer_bytes = 0;

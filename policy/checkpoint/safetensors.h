@@ -11,6 +11,7 @@
 #define HONE_POLICY_CHECKPOINT_SAFETENSORS_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -51,7 +52,10 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view json,
 // A whole file in memory; a tensor's bytes are file.substr(buffer_begin + begin, end - begin).
 absl::StatusOr<SafetensorsHeader> ParseSafetensors(absl::string_view file);
 
-// A file on disk. Thread-safe once open.
+// Elements [first, first + count) of a tensor as floats.
+using ReadElements = std::function<absl::Status(int64_t first, int64_t count, float* to)>;
+
+// A file on disk, mapped: its bytes are read when they are asked for. Thread-safe once open.
 class SafetensorsFile {
  public:
   static absl::StatusOr<SafetensorsFile> Open(FileSystem& files, const std::string& path);
@@ -60,14 +64,16 @@ class SafetensorsFile {
   const SafetensorsHeader& header() const { return header_; }
   // nullptr when there is none of that name.
   const SafetensorsTensor* Find(const std::string& name) const;
-  // Elements [first, first + count) of a tensor as floats. F32, BF16 and F16 are exact;
-  // UNIMPLEMENTED for other types, by name. REQUIRES: the range is inside the tensor.
+  // Elements [first, first + count) of a tensor as floats. F32, BF16, F16 and F8_E4M3 are exact
+  // (the last without its scale); UNIMPLEMENTED for other types, by name. REQUIRES: the range is
+  // inside the tensor.
   absl::Status ReadFloats(const SafetensorsTensor& tensor, int64_t first, int64_t count,
                           float* to) const;
 
  private:
   std::string path_;
   std::shared_ptr<ReadableFile> file_;
+  absl::string_view bytes_;  // the mapping
   SafetensorsHeader header_;
   std::unordered_map<std::string, size_t> index_;
 };
@@ -77,6 +83,8 @@ struct TensorToWrite {
   std::vector<int64_t> shape;
   DType dtype = DType::kFloat32;
   const float* values = nullptr;  // [product of shape]
+  ReadElements read = nullptr;    // without values: asked front to back, piece by piece
+  bool float8 = false;            // stored as F8_E4M3, rounded; dtype is not looked at
 };
 
 // A new file: tensors sorted by alignment (wide types first), then name; the header padded with

@@ -63,6 +63,7 @@ struct LocalPolicy::Core {
   std::deque<std::pair<std::string, OptimStepResult>> recorded;  // oldest first
   std::optional<std::pair<std::string, ForwardBackwardResult>> last_pass;
   std::map<std::string, std::string> extra;
+  Carried carried;
   bool hash_every_step = true;
 
   // One per thread of the team; touched inside team->Run alone, which takes turns.
@@ -82,6 +83,12 @@ struct LocalPolicy::Core {
 
   // local_policy.cc. REQUIRES: the learner's lock.
   PolicyState Snapshot();
+  PolicyState SnapshotHeader() const;  // without the arrays
+  StateArrays Arrays() const;
+  // Into a core that nobody else sees yet.
+  absl::Status LoadFrom(const OpenedCheckpoint& opened, const std::string& directory,
+                        bool weights_only);
+  absl::Status CheckTrainable(absl::string_view what) const;
   // Everything that can fail first; then, under the weights' lock, nothing can.
   absl::Status Adopt(const PolicyState& state, bool weights_only);
   absl::StatusOr<std::unique_ptr<Model<float>>> MakeReference() const;
@@ -99,6 +106,8 @@ struct LocalPolicy::Core {
   void DropPending();
   const OptimStepResult* Recorded(const std::string& update_id) const;
 
+  absl::Status CheckMemoryNeeds() const;
+  absl::Status CreateLearner();
   static absl::StatusOr<std::unique_ptr<Core>> Create(const LocalPolicyOptions& options);
 };
 

@@ -136,6 +136,8 @@ void LocalPolicy::Core::AddPending(const float* gradient) {
 
 absl::StatusOr<ForwardBackwardResult> LocalPolicy::Core::ForwardBackward(
     const ForwardBackwardRequest& request) {
+  const absl::Status trainable = CheckTrainable("forward_backward");
+  if (!trainable.ok()) return trainable;
   const auto loss = FindLoss(request.loss.name);
   if (!loss.ok()) return loss.status();
   const auto settings = (*loss)->Configure(request.loss);
@@ -211,6 +213,8 @@ void LocalPolicy::Core::UpdateRouterBias() {
 }
 
 absl::Status LocalPolicy::Core::CheckStep(const OptimStepRequest& request) const {
+  const absl::Status trainable = CheckTrainable("optim_step");
+  if (!trainable.ok()) return trainable;
   if (request.update_id.empty()) {
     return absl::InvalidArgumentError(
         "optim_step: update_id is empty; give each update a name, so that it is done once");

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "policy/local/local_core.h"
+#include "policy/local/memory_plan.h"
 #include "policy/tokenizer/tokenizer.h"
 
 namespace hone {
@@ -115,21 +116,16 @@ absl::StatusOr<std::unique_ptr<LocalPolicy::Core>> LocalPolicy::Core::Create(
                                  " tokens; the model has only ", config.vocab_size, " rows"));
     }
   }
+  status = core->CheckMemoryNeeds();
+  if (!status.ok()) return status;
   auto model = Model<float>::Create(config, *core->backend.table, *core->backend.device,
-                                    {options.dtype, true});
+                                    {options.dtype, options.trainable, options.trainable});
   if (!model.ok()) return model.status();
   core->model = *std::move(model);
-  auto optimizer = Optimizer::Create(*core->model, options.freeze_router);
-  if (!optimizer.ok()) return optimizer.status();
-  core->optimizer = *std::move(optimizer);
-  auto gradient = Buffer::Allocate(*core->backend.device, core->flat_bytes());
-  if (!gradient.ok()) return gradient.status();
-  core->pending_gradient = *std::move(gradient);
   core->collective = MakeLocalCollective();
   core->team = std::make_unique<ThreadTeam>(options.threads);
-  core->reducer = std::make_unique<SlotReducer>(*core->backend.device, *core->backend.table,
-                                                core->model->registry().flat_elements(),
-                                                options.gradient_slots);
+  if (options.trainable) status = core->CreateLearner();
+  if (!status.ok()) return status;
   core->passes = MakePasses(*core->model, options.threads);
   DecodeOptions decode;
   decode.vocabulary = core->shape.vocabulary;
@@ -137,6 +133,35 @@ absl::StatusOr<std::unique_ptr<LocalPolicy::Core>> LocalPolicy::Core::Create(
   decode.chunk_tokens = options.chunk_tokens;
   core->engines = std::make_unique<EnginePool>(*core->model, decode, options.threads);
   return core;
+}
+
+absl::Status LocalPolicy::Core::CheckMemoryNeeds() const {
+  const int64_t available =
+      options.memory_limit_bytes > 0 ? options.memory_limit_bytes : AvailableMemoryBytes();
+  if (available == 0) return absl::OkStatus();
+  MemoryUse use;
+  use.train = options.trainable;
+  use.threads = options.threads;
+  use.gradient_slots = options.gradient_slots;
+  return CheckMemory(options.config, options.dtype, *backend.table, use, available);
+}
+
+absl::Status LocalPolicy::Core::CreateLearner() {
+  auto made = Optimizer::Create(*model, options.freeze_router);
+  if (!made.ok()) return made.status();
+  optimizer = *std::move(made);
+  auto gradient = Buffer::Allocate(*backend.device, flat_bytes());
+  if (!gradient.ok()) return gradient.status();
+  pending_gradient = *std::move(gradient);
+  reducer = std::make_unique<SlotReducer>(
+      *backend.device, *backend.table, model->registry().flat_elements(), options.gradient_slots);
+  return absl::OkStatus();
+}
+
+absl::Status LocalPolicy::Core::CheckTrainable(absl::string_view what) const {
+  if (options.trainable) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(what, ": this policy was loaded to generate and score only"));
 }
 
 std::string LocalPolicy::Core::WeightsHashNow() {
@@ -154,13 +179,23 @@ void LocalPolicy::Core::WeightsChanged() {
   hash.clear();
 }
 
-PolicyState LocalPolicy::Core::Snapshot() {
+PolicyState LocalPolicy::Core::SnapshotHeader() const {
   PolicyState state;
   state.config = options.config;
   state.dtype = options.dtype;
   state.version = version;
   state.backend = backend.id;
   state.tokenizer_json = options.tokenizer_json;
+  state.carried = carried;
+  state.extra = extra;
+  if (!recorded.empty()) {
+    state.extra[kLastUpdate] = EncodeResult(recorded.back().first, recorded.back().second);
+  }
+  return state;
+}
+
+PolicyState LocalPolicy::Core::Snapshot() {
+  PolicyState state = SnapshotHeader();
   state.values.resize(flat());
   model->GetValues(state.values.data());
   OptimizerState moments;
@@ -173,11 +208,21 @@ PolicyState LocalPolicy::Core::Snapshot() {
     state.reference.resize(flat());
     reference->GetValues(state.reference.data());
   }
-  state.extra = extra;
-  if (!recorded.empty()) {
-    state.extra[kLastUpdate] = EncodeResult(recorded.back().first, recorded.back().second);
-  }
   return state;
+}
+
+StateArrays LocalPolicy::Core::Arrays() const {
+  const auto values_of = [](const Model<float>& from) {
+    return [&from](const ParameterInfo& info, int64_t first, int64_t count, float* to) {
+      from.device().CopyOut(to, from.values() + info.offset + first,
+                            static_cast<size_t>(count) * sizeof(float), nullptr);
+      return absl::OkStatus();
+    };
+  };
+  const OptimizerArrays moments = optimizer->Arrays();
+  StateArrays arrays = {values_of(*model), moments.master, moments.m, moments.v, nullptr};
+  if (reference != nullptr) arrays.reference = values_of(*reference);
+  return arrays;
 }
 
 absl::StatusOr<std::unique_ptr<Model<float>>> LocalPolicy::Core::MakeReference() const {
@@ -235,11 +280,58 @@ absl::Status LocalPolicy::Core::Adopt(const PolicyState& state, bool weights_onl
   optimizer->SetState(moments);
   SetReference(std::move(fresh_reference));
   version = weights_only ? 0 : state.version;
+  options.config.source = state.config.source;
+  carried = state.carried;
   extra = std::move(fresh_extra);
   recorded = std::move(fresh_recorded);
   last_pass.reset();
   DropPending();
   WeightsChanged();
+  return absl::OkStatus();
+}
+
+absl::Status LocalPolicy::Core::LoadFrom(const OpenedCheckpoint& opened,
+                                         const std::string& directory, bool weights_only) {
+  const PolicyState& state = opened.state;
+  const bool goes_on = !weights_only && opened.arrays.adam_m;
+  if (goes_on && !state.backend.empty() && state.backend != backend.id) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot load this policy state: it was trained on backend ", state.backend,
+                     ", this is ", backend.id, "; choose that backend, or load the weights only"));
+  }
+  WeightsHasher hasher(model->registry());
+  absl::Status status =
+      model->Load([&](const ParameterInfo& info, int64_t first, int64_t count, float* to) {
+        absl::Status read = opened.arrays.values(info, first, count, to);
+        if (first == 0) hasher.Begin(info);
+        hasher.Values(to, count);
+        return read;
+      });
+  if (!status.ok()) return status;
+  hash = hasher.FinishHex();
+  status = CheckWeightsHash(opened, directory, hash);
+  if (status.ok() && options.trainable) {
+    status = optimizer->Load(weights_only
+                                 ? OptimizerArrays()
+                                 : OptimizerArrays{opened.arrays.master, opened.arrays.adam_m,
+                                                   opened.arrays.adam_v, state.optimizer_steps});
+  }
+  if (status.ok() && !weights_only && opened.arrays.reference) {
+    auto made = MakeReference();
+    if (!made.ok()) return made.status();
+    status = (*made)->Load(opened.arrays.reference);
+    if (status.ok()) SetReference(*std::move(made));
+  }
+  if (!status.ok()) return status;
+  version = weights_only && options.trainable ? 0 : state.version;
+  carried = state.carried;
+  if (weights_only) return absl::OkStatus();
+  extra = state.extra;
+  if (const auto last = extra.find(kLastUpdate); last != extra.end()) {
+    auto decoded = DecodeResult(last->second);
+    if (!decoded.ok()) return decoded.status();
+    recorded.push_back(*std::move(decoded));
+  }
   return absl::OkStatus();
 }
 
@@ -256,8 +348,11 @@ absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::Create(
   return std::unique_ptr<LocalPolicy>(new LocalPolicy(*std::move(core)));
 }
 
-absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromState(
-    const PolicyState& state, const LocalPolicyOptions& options) {
+namespace {
+
+// The options, with what the state says.
+absl::StatusOr<LocalPolicyOptions> OptionsFor(const PolicyState& state,
+                                              const LocalPolicyOptions& options) {
   LocalPolicyOptions merged = options;
   if (options.config.vocab_size != 0 && !(options.config == state.config)) {
     return absl::FailedPreconditionError("the state's model has another shape than the options'");
@@ -269,13 +364,42 @@ absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromState(
     return absl::FailedPreconditionError("the state has another tokenizer than the options");
   }
   if (!state.tokenizer_json.empty()) merged.tokenizer_json = state.tokenizer_json;
-  auto core = Core::Create(merged);
+  return merged;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromState(
+    const PolicyState& state, const LocalPolicyOptions& options) {
+  const auto merged = OptionsFor(state, options);
+  if (!merged.ok()) return merged.status();
+  if (!merged->trainable) {
+    return absl::InvalidArgumentError(
+        "policy options: a policy to generate and score only comes from a directory");
+  }
+  auto core = Core::Create(*merged);
   if (!core.ok()) return core.status();
   {
     std::lock_guard<std::mutex> learner((*core)->learner);
     const absl::Status status = (*core)->Adopt(state, false);
     if (!status.ok()) return status;
   }
+  return std::unique_ptr<LocalPolicy>(new LocalPolicy(*std::move(core)));
+}
+
+absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromDirectory(
+    const std::string& directory, bool weights_only, const LocalPolicyOptions& options) {
+  const auto opened = OpenCheckpoint(directory, weights_only);
+  if (!opened.ok()) return opened.status();
+  const auto merged = OptionsFor(opened->state, options);
+  if (!merged.ok()) return merged.status();
+  auto core = Core::Create(*merged);
+  if (!core.ok()) {
+    return absl::Status(core.status().code(),
+                        absl::StrCat(directory, ": ", core.status().message()));
+  }
+  const absl::Status status = (*core)->LoadFrom(*opened, directory, weights_only);
+  if (!status.ok()) return status;
   return std::unique_ptr<LocalPolicy>(new LocalPolicy(*std::move(core)));
 }
 
@@ -296,6 +420,8 @@ absl::StatusOr<PolicyInfo> LocalPolicy::Info() {
 
 absl::Status LocalPolicy::ResetReference() {
   std::lock_guard<std::mutex> learner(core_->learner);
+  const absl::Status trainable = core_->CheckTrainable("reset_reference");
+  if (!trainable.ok()) return trainable;
   auto fresh = core_->MakeReference();
   if (!fresh.ok()) return fresh.status();
   std::vector<float> values(core_->flat());
@@ -312,10 +438,17 @@ PolicyState LocalPolicy::State() {
 }
 
 absl::Status LocalPolicy::SaveState(const std::string& directory) {
-  return WritePolicyState(State(), directory);
+  std::lock_guard<std::mutex> learner(core_->learner);
+  const absl::Status trainable = core_->CheckTrainable("save_state");
+  if (!trainable.ok()) return trainable;
+  PolicyState header = core_->SnapshotHeader();
+  header.optimizer_steps = core_->optimizer->Arrays().steps;
+  return WriteCheckpoint(header, core_->Arrays(), directory);
 }
 
 absl::Status LocalPolicy::LoadState(const std::string& directory, bool weights_only) {
+  const absl::Status trainable = core_->CheckTrainable("load_state");
+  if (!trainable.ok()) return trainable;
   const auto state = ReadPolicyState(directory, weights_only);
   if (!state.ok()) return state.status();
   std::lock_guard<std::mutex> learner(core_->learner);

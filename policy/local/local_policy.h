@@ -43,6 +43,10 @@ struct LocalPolicyOptions {
   bool freeze_router = false;        // router weights are neither stepped nor counted in norms
   uint64_t init_seed = 0;            // Create only
   bool hash_every_step = true;       // false: OptimStepResult's hashes stay empty (pretraining)
+  // false: to generate and score only. Weights are kept once, as kernels read them; there is no
+  // optimizer, and whatever learns, saves or loads is FAILED_PRECONDITION.
+  bool trainable = true;
+  int64_t memory_limit_bytes = 0;  // 0: what the machine has free now (memory_plan.h)
 };
 
 class LocalPolicy : public Generator, public Learner {
@@ -54,6 +58,12 @@ class LocalPolicy : public Generator, public Learner {
   // without optimizer state load anywhere).
   static absl::StatusOr<std::unique_ptr<LocalPolicy>> CreateFromState(
       const PolicyState& state, const LocalPolicyOptions& options);
+  // The same from a directory, its values read straight into their places: at its peak this takes
+  // what the policy keeps (PlanMemory) and some megabytes. With weights_only the optimizer starts
+  // fresh, at version 0 if it is trainable. Errors of OpenCheckpoint too; RESOURCE_EXHAUSTED with
+  // the figures before anything is allocated.
+  static absl::StatusOr<std::unique_ptr<LocalPolicy>> CreateFromDirectory(
+      const std::string& directory, bool weights_only, const LocalPolicyOptions& options);
   ~LocalPolicy() override;
 
   // A list of several requests is dealt to up to `threads` engines; a single request runs on one.
@@ -82,7 +92,7 @@ class LocalPolicy : public Generator, public Learner {
   absl::Status SaveState(const std::string& directory) override;
   absl::Status LoadState(const std::string& directory, bool weights_only) override;
 
-  // The same without a directory. Pending gradients are not part of a state.
+  // The same without a directory. Pending gradients are not part of a state. REQUIRES: trainable.
   PolicyState State();
   // The weights become a base policy: version 0, fresh optimizer, nothing remembered, no
   // reference policy.

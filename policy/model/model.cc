@@ -7,12 +7,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "policy/kernels/scalar_math.h"
+#include "policy/model/initial_values.h"
 #include "policy/model/layout.h"
 #include "policy/model/rope_table.h"
-#include "policy/sampling/rng.h"
 
 namespace hone {
 namespace {
@@ -225,7 +223,8 @@ absl::StatusOr<std::unique_ptr<Model<Real>>> Model<Real>::Create(
   absl::StatusOr<Buffer> values = Buffer::Allocate(device, bytes);
   if (!values.ok()) return values.status();
   model->values_ = *std::move(values);
-  device.Zero(model->values_.data(), bytes, nullptr);
+  assert(options.keep_values || !options.trainable);
+  if (options.keep_values) device.Zero(model->values_.data(), bytes, nullptr);
 
   model->layout_ = std::make_unique<ModelLayout<Real>>();
   ModelLayout<Real>& layout = *model->layout_;
@@ -249,8 +248,27 @@ absl::StatusOr<std::unique_ptr<Model<Real>>> Model<Real>::Create(
   device.CopyIn(layout.rope_table.data(), rope.data(), rope.size() * sizeof(Real), nullptr);
   layout.rope = {layout.rope_table.template as<Real>(),
                  {config.max_position_embeddings, config.RopeWidth() / 2, 2}};
-  model->Repack();
+  if (options.keep_values) model->Repack();
   return model;
+}
+
+template <typename Real>
+ModelBytes Model<Real>::Measure(const ModelConfig& config, const kernels::KernelTable<Real>& table,
+                                const ModelOptions& options) {
+  const ParameterRegistry registry = ParameterRegistry::Of(config, options.dtype);
+  ModelLayout<Real> layout;
+  const Real anchor = 0;  // where values would begin; nothing is read
+  LayoutBuilder<Real> builder(config, registry, table, options.trainable, &anchor, nullptr);
+  builder.Build(nullptr, &layout);
+  int64_t values = 0;
+  for (const ParameterInfo& info : registry.all()) {
+    const bool flat = info.shape.size() == 1 || info.offset == layout.embedding_offset;
+    if (flat) values += info.elements;
+  }
+  if (options.keep_values) values = registry.flat_elements();
+  const int64_t angles = int64_t{config.max_position_embeddings} * config.RopeWidth();
+  const int64_t size = sizeof(Real);
+  return {values * size, builder.packed_elements() * size, angles * size};
 }
 
 template <typename Real>
@@ -276,27 +294,8 @@ void Model<Real>::GetValues(Real* host) const {
 
 template <typename Real>
 void Model<Real>::InitializeValues(uint64_t seed) {
-  std::vector<Real> host(static_cast<size_t>(registry_.flat_elements()), Real(0));
-  for (size_t index = 0; index < registry_.all().size(); ++index) {
-    const ParameterInfo& info = registry_.all()[index];
-    Real* to = host.data() + info.offset;
-    if (!info.trainable) continue;  // the correction bias starts at zero
-    if (info.shape.size() == 1) {
-      const Real start = absl::EndsWith(info.name, ".bias") ? Real(0) : Real(1);
-      for (int64_t i = 0; i < info.elements; ++i) to[i] = start;
-      continue;
-    }
-    SampleKey key;
-    key.run_seed = seed;
-    key.purpose = Purpose::kInit;
-    key.group_ordinal = index;
-    KeyedRandom random(key);
-    for (int64_t i = 0; i < info.elements; ++i) {
-      const float value = static_cast<float>(random.Normal() * config_.initializer_range);
-      to[i] = info.dtype == DType::kBFloat16 ? kernels::RoundToBf16(value) : value;
-    }
-  }
-  SetValues(host.data());
+  const absl::Status status = Load(InitialValues(registry_, config_.initializer_range, seed));
+  assert(status.ok());
 }
 
 template class Model<float>;

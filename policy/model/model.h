@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "policy/kernels/kernel_table.h"
 #include "policy/model/config.h"
@@ -19,6 +21,18 @@ namespace hone {
 struct ModelOptions {
   DType dtype = DType::kFloat32;
   bool trainable = true;  // also keeps the transposed packs that backward reads
+  // false: a model to generate and score with. Load fills it, and a matrix that is packed is kept
+  // packed alone: of values() only what kernels read flat (embedding, gains, correction bias) has
+  // memory. REQUIRES: not trainable; values are not set, got, initialised or repacked.
+  bool keep_values = true;
+};
+
+// What a model holds, in bytes.
+struct ModelBytes {
+  int64_t values = 0;  // flat; without keep_values: of what kernels read flat
+  int64_t packed = 0;
+  int64_t rope = 0;
+  int64_t total() const { return values + packed + rope; }
 };
 
 template <typename Real>
@@ -34,6 +48,9 @@ class Model {
   static absl::StatusOr<std::unique_ptr<Model>> Create(const ModelConfig& config,
                                                        const kernels::KernelTable<Real>& table,
                                                        Device& device, const ModelOptions& options);
+  // What Create would take, without taking it. REQUIRES: config is valid.
+  static ModelBytes Measure(const ModelConfig& config, const kernels::KernelTable<Real>& table,
+                            const ModelOptions& options);
   ~Model();
 
   const ModelConfig& config() const { return config_; }
@@ -50,6 +67,10 @@ class Model {
   void SetValues(const Real* host);
   void GetValues(Real* host) const;
 
+  // Asks for every value once, parameters in registry order, each front to back in pieces of a
+  // megabyte or so, and packs. After an error the values are unspecified.
+  absl::Status Load(const ReadParameter& read);
+
   // Normal(0, initializer_range) for matrices, one for norm gains, zero for biases,
   // keyed by (seed, Purpose::kInit, parameter index): the same values on every machine.
   void InitializeValues(uint64_t seed);
@@ -58,6 +79,9 @@ class Model {
 
  private:
   Model() = default;
+  absl::Status LoadParameter(const ReadParameter& read, const ParameterInfo& info,
+                             const std::vector<const kernels::PackArgs<Real>*>& packs,
+                             std::vector<float>* piece);
   ModelConfig config_;
   ModelOptions options_;
   ParameterRegistry registry_;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/model/parameters.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "policy/hash.h"
 
 namespace hone {
 namespace {
@@ -155,14 +155,35 @@ void ParameterRegistry::Add(ParameterInfo info) {
   all_.push_back(std::move(info));
 }
 
-std::string WeightsHash(const ParameterRegistry& registry, const float* flat) {
-  Sha256 hash;
-  hash.UpdateU64(registry.all().size());
+void WeightsHasher::Begin(const ParameterInfo& info) {
+  hash_.UpdateField(info.name);
+  hash_.UpdateU64(info.shape.size());
+  for (int64_t extent : info.shape) hash_.UpdateU64(static_cast<uint64_t>(extent));
+}
+
+absl::StatusOr<std::string> HashParameters(const ParameterRegistry& registry,
+                                           const ReadParameter& read) {
+  constexpr int64_t kPieceElements = int64_t{1} << 18;
+  WeightsHasher hash(registry);
+  std::vector<float> piece;
   for (const ParameterInfo& info : registry.all()) {
-    hash.UpdateField(info.name);
-    hash.UpdateU64(info.shape.size());
-    for (int64_t extent : info.shape) hash.UpdateU64(static_cast<uint64_t>(extent));
-    hash.Update(flat + info.offset, static_cast<size_t>(info.elements) * sizeof(float));
+    hash.Begin(info);
+    for (int64_t first = 0; first < info.elements; first += kPieceElements) {
+      const int64_t count = std::min(kPieceElements, info.elements - first);
+      piece.resize(static_cast<size_t>(count));
+      absl::Status status = read(info, first, count, piece.data());
+      if (!status.ok()) return status;
+      hash.Values(piece.data(), count);
+    }
+  }
+  return hash.FinishHex();
+}
+
+std::string WeightsHash(const ParameterRegistry& registry, const float* flat) {
+  WeightsHasher hash(registry);
+  for (const ParameterInfo& info : registry.all()) {
+    hash.Begin(info);
+    hash.Values(flat + info.offset, info.elements);
   }
   return hash.FinishHex();
 }

@@ -10,11 +10,15 @@
 #define HONE_POLICY_MODEL_PARAMETERS_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "policy/hash.h"
 #include "policy/model/config.h"
 
 namespace hone {
@@ -42,6 +46,10 @@ struct ParameterInfo {
   int64_t elements = 0;
 };
 
+// Elements [first, first + count) of a parameter, into host memory.
+using ReadParameter =
+    std::function<absl::Status(const ParameterInfo& info, int64_t first, int64_t count, float* to)>;
+
 class ParameterRegistry {
  public:
   // The parameters of a configuration, in a fixed order. REQUIRES: config.Validate() is ok.
@@ -64,7 +72,25 @@ class ParameterRegistry {
 };
 
 // SHA-256 over names, shapes and values (float, little-endian) in registry order: the weights
-// alone, whatever file or process they are in. `flat` is host memory.
+// alone, whatever file or process they are in. Fed parameter by parameter, each front to back.
+class WeightsHasher {
+ public:
+  explicit WeightsHasher(const ParameterRegistry& registry) {
+    hash_.UpdateU64(registry.all().size());
+  }
+  void Begin(const ParameterInfo& info);
+  void Values(const float* values, int64_t count) {
+    hash_.Update(values, static_cast<size_t>(count) * sizeof(float));
+  }
+  std::string FinishHex() { return hash_.FinishHex(); }
+
+ private:
+  Sha256 hash_;
+};
+
+absl::StatusOr<std::string> HashParameters(const ParameterRegistry& registry,
+                                           const ReadParameter& read);
+// The same of a flat array in host memory.
 std::string WeightsHash(const ParameterRegistry& registry, const float* flat);
 
 }  // namespace hone

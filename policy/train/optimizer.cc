@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/train/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -174,6 +175,64 @@ absl::Status Optimizer::CheckState(const OptimizerState& state) const {
     return absl::InvalidArgumentError(
         "optimizer state of a bfloat16 model lacks its master weights");
   }
+  return absl::OkStatus();
+}
+
+OptimizerArrays Optimizer::Arrays() const {
+  OptimizerArrays out;
+  out.steps = steps_;
+  if (steps_ == 0) return out;
+  const auto reader = [this](const float* from) {
+    return [this, from](const ParameterInfo& info, int64_t first, int64_t count, float* to) {
+      model_->device().CopyOut(to, from + info.offset + first,
+                               static_cast<size_t>(count) * sizeof(float), nullptr);
+      return absl::OkStatus();
+    };
+  };
+  out.m = reader(m_.as<float>());
+  out.v = reader(v_.as<float>());
+  if (master_.data() == nullptr) return out;
+  // What is never stepped (the correction bias) has its only truth in the values.
+  std::vector<bool> stepped(model_->registry().all().size(), false);
+  for (size_t i : stepped_) stepped[i] = true;
+  out.master = [this, stepped, from_master = reader(master_.as<float>()),
+                from_values = reader(model_->values())](const ParameterInfo& info, int64_t first,
+                                                        int64_t count, float* to) {
+    const ParameterInfo* own = model_->registry().Find(info.name);
+    const size_t index = static_cast<size_t>(own - model_->registry().all().data());
+    return stepped[index] ? from_master(info, first, count, to)
+                          : from_values(info, first, count, to);
+  };
+  return out;
+}
+
+absl::Status Optimizer::Load(const OptimizerArrays& arrays) {
+  if (static_cast<bool>(arrays.m) != static_cast<bool>(arrays.v) ||
+      (master_.data() == nullptr && arrays.master) ||
+      (master_.data() != nullptr && arrays.m && !arrays.master)) {
+    return absl::InvalidArgumentError(
+        "the optimizer's state does not fit the model: its moments or master weights are absent, "
+        "or too many");
+  }
+  Reset();
+  constexpr int64_t kPieceElements = int64_t{1} << 18;
+  const std::pair<const ReadParameter&, const Buffer&> parts[] = {
+      {arrays.master, master_}, {arrays.m, m_}, {arrays.v, v_}};
+  std::vector<float> piece;
+  for (const auto& [read, buffer] : parts) {
+    if (!read) continue;
+    for (const ParameterInfo& info : model_->registry().all()) {
+      for (int64_t first = 0; first < info.elements; first += kPieceElements) {
+        const int64_t count = std::min(kPieceElements, info.elements - first);
+        piece.resize(static_cast<size_t>(count));
+        const absl::Status status = read(info, first, count, piece.data());
+        if (!status.ok()) return status;
+        model_->device().CopyIn(buffer.as<float>() + info.offset + first, piece.data(),
+                                piece.size() * sizeof(float), nullptr);
+      }
+    }
+  }
+  steps_ = arrays.m ? arrays.steps : 0;
   return absl::OkStatus();
 }
 

@@ -29,6 +29,14 @@ struct OptimizerState {
   int64_t steps = 0;
 };
 
+// The same, asked for piece by piece; an empty function: there is none.
+struct OptimizerArrays {
+  ReadParameter master;
+  ReadParameter m;
+  ReadParameter v;
+  int64_t steps = 0;
+};
+
 struct StepStats {
   double grad_norm = 0;         // over what is stepped, before clipping
   double update_to_weight = 0;  // L2 of the change over L2 of the weights before it
@@ -54,6 +62,10 @@ class Optimizer {
   // a bf16 model has moments without master weights.
   absl::Status CheckState(const OptimizerState& state) const;
   void SetState(const OptimizerState& state);  // REQUIRES: CheckState is ok
+  // As GetState and SetState. The optimizer must outlive the arrays and not step meanwhile. After
+  // an error of Load the state is unspecified.
+  OptimizerArrays Arrays() const;
+  absl::Status Load(const OptimizerArrays& arrays);
 
  private:
   explicit Optimizer(Model<float>& model) : model_(&model) {}

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "services/cli/cmd_model.h"
 #include "services/cli/command.h"
 
 namespace hone::cli {
@@ -19,7 +20,7 @@ struct CommandRow {
 };
 
 // The order of the help.
-constexpr std::array<CommandRow, 16> kCommands = {{
+constexpr std::array<CommandRow, 17> kCommands = {{
     {"train", "run the loop: roll out, verify, reward, update, checkpoint", SetUpTrain},
     {"pretrain", "train a base policy from scratch on text or built-in traces", SetUpPretrain},
     {"eval", "accuracy, pass@k, maj@k of a policy on tasks; changes nothing", SetUpEval},
@@ -30,7 +31,8 @@ constexpr std::array<CommandRow, 16> kCommands = {{
     {"tokenize", "text to token ids, and back", SetUpTokenize},
     {"inspect", "read a run's groups and trajectories in the terminal", SetUpInspect},
     {"runs", "list, show, hash or check runs", SetUpRuns},
-    {"checkpoint", "show, hash, verify or compare checkpoints", SetUpCheckpoint},
+    {"model", "what a model takes and how fast it can be; make a random one", SetUpModel},
+    {"checkpoint", "show, hash, verify, convert or compare checkpoints", SetUpCheckpoint},
     {"data", "look at tasks: generators, files, templates", SetUpData},
     {"serve", "one service of the system, over gRPC: policy or verifier", SetUpServe},
     {"rollout", "a rollout worker for a trainer elsewhere", SetUpRollout},

@@ -54,9 +54,6 @@ int ServeUntilSignal(const std::string& listen, const rpc::ServedService& servic
 
 absl::StatusOr<ServedPolicy> LoadServed(const std::string& directory, bool weights_only,
                                         const ServeFlags& flags) {
-  auto state = ReadPolicyState(directory, weights_only);
-  if (!state.ok()) return state.status();
-  if (weights_only) state->version = 0;
   LocalPolicyOptions options;
   options.backend = flags.policy.backend;
   options.threads = ThreadsOrCores(flags.policy.threads);
@@ -66,7 +63,7 @@ absl::StatusOr<ServedPolicy> LoadServed(const std::string& directory, bool weigh
   options.router_bias_rate = flags.router_bias_update;
   options.balance_alpha = flags.balance_loss;
   options.freeze_router = flags.freeze_router;
-  auto policy = LocalPolicy::CreateFromState(*state, options);
+  auto policy = LocalPolicy::CreateFromDirectory(directory, weights_only, options);
   if (!policy.ok()) return policy.status();
   std::shared_ptr<LocalPolicy> shared = *std::move(policy);
   return ServedPolicy{shared, shared};

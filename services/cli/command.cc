@@ -60,6 +60,7 @@ int ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kDataLoss:
       return kDataCorrupt;
     case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kResourceExhausted:  // memory, disk
       return kMachineLacks;
     case absl::StatusCode::kCancelled:
       return kInterrupted;

@@ -38,7 +38,7 @@ struct Globals {
 };
 
 // The exit code of an error: INVALID_ARGUMENT and FAILED_PRECONDITION 2, NOT_FOUND 4,
-// UNAVAILABLE 5, DATA_LOSS 6, UNIMPLEMENTED 7, CANCELLED 130, else 1.
+// UNAVAILABLE 5, DATA_LOSS 6, UNIMPLEMENTED and RESOURCE_EXHAUSTED 7, CANCELLED 130, else 1.
 int ExitCodeOf(const absl::Status& status);
 // Reports an error (JSON on stdout with --json, else one sentence on stderr) and returns its code.
 int Fail(const absl::Status& status, const Globals& globals);

@@ -26,19 +26,19 @@ void AddPolicyFlags(CLI::App& app, PolicyFlags& flags, bool required) {
 }
 
 absl::StatusOr<LoadedPolicy> LoadPolicy(const PolicyFlags& flags) {
-  auto state = ReadPolicyState(flags.model, /*weights_only=*/true);
-  if (!state.ok()) return state.status();
   LoadedPolicy loaded;
-  if (!state->tokenizer_json.empty()) {
-    auto tokenizer = ParseTokenizer(state->tokenizer_json);
-    if (!tokenizer.ok()) return tokenizer.status();
+  auto tokenizer = ReadTokenizer(flags.model);
+  if (tokenizer.ok()) {
     loaded.tokenizer = *std::move(tokenizer);
+  } else if (!absl::IsNotFound(tokenizer.status())) {
+    return tokenizer.status();
   }
   LocalPolicyOptions options;
   options.backend = flags.backend;
   options.threads = ThreadsOrCores(flags.threads);
   options.max_batch = 128;
-  auto policy = LocalPolicy::CreateFromState(*state, options);
+  options.trainable = false;
+  auto policy = LocalPolicy::CreateFromDirectory(flags.model, /*weights_only=*/true, options);
   if (!policy.ok()) return policy.status();
   auto info = (*policy)->Info();
   if (!info.ok()) return info.status();

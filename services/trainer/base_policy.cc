@@ -213,7 +213,7 @@ absl::StatusOr<std::string> PrepareBase(const v1::RunConfig& config, const BaseO
   const std::string target = absl::StrCat(options.bases_directory, "/", key);
   if (std::filesystem::exists(target + "/hone.json")) {
     // Whole and unaltered, or made again.
-    if (ReadPolicyState(target, /*weights_only=*/true).ok()) return target;
+    if (VerifyCheckpoint(target).ok()) return target;
     std::error_code ignored;
     std::filesystem::remove_all(target, ignored);
   }

@@ -173,10 +173,8 @@ absl::Status TrainRun::LoadPolicy(const std::string& directory, bool weights_onl
     learner_ = remote_.get();
     return remote_->LoadState(directory, weights_only);
   }
-  auto state = ReadPolicyState(directory, weights_only);
-  if (!state.ok()) return state.status();
-  if (weights_only) state->version = 0;
-  auto local = LocalPolicy::CreateFromState(*state, LocalOptionsOf(config_, request_.threads));
+  auto local = LocalPolicy::CreateFromDirectory(directory, weights_only,
+                                                LocalOptionsOf(config_, request_.threads));
   if (!local.ok()) return local.status();
   local_ = *std::move(local);
   generator_ = local_.get();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The files of a checkpoint from outside: safetensors, hone.json and config.json. What is accepted
-// must keep the promises of its header. The first byte picks the reader.
+// The files of a checkpoint from outside: safetensors, hone.json, config.json with its
+// quantization, and the index of shards. What is accepted must keep the promises of its header. The
+// first byte picks the reader.
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +11,10 @@
 
 #include "absl/strings/string_view.h"
 #include "policy/checkpoint/config_json.h"
+#include "policy/checkpoint/float8.h"
 #include "policy/checkpoint/manifest.h"
 #include "policy/checkpoint/safetensors.h"
+#include "policy/checkpoint/weights.h"
 
 namespace {
 
@@ -46,17 +49,39 @@ void CheckConfig(absl::string_view text) {
   assert(again.ok() && again->config == file->config);
 }
 
+void CheckIndex(absl::string_view text) {
+  const auto index = hone::ParseWeightIndex(text, "index");
+  if (!index.ok()) {
+    assert(absl::IsDataLoss(index.status()) && !index.status().message().empty());
+    return;
+  }
+  assert(index->stated_bytes >= -2);
+  for (const auto& [name, shard] : index->shard_of) {
+    assert(!shard.empty() && shard[0] != '.' && shard.find('/') == std::string::npos);
+  }
+}
+
+void CheckQuantization(absl::string_view text) {
+  const auto quantization = hone::ReadQuantization(text);
+  if (!quantization.ok() || !quantization->fp8) return;
+  assert(quantization->block_rows >= 1 && quantization->block_columns >= 1);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const absl::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 4) {
+  switch (data[0] % 5) {
     case 0:
       CheckManifest(rest);
       break;
     case 1:
       CheckConfig(rest);
+      CheckQuantization(rest);
+      break;
+    case 3:
+      CheckIndex(rest);
       break;
     case 2: {
       // The header alone: the fuzzer need not guess its length.

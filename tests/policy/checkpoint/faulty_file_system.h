@@ -90,6 +90,9 @@ class FaultyFileSystem final : public FileSystem {
     return real_.List(directory);
   }
   absl::StatusOr<FileKind> KindOf(const std::string& path) override { return real_.KindOf(path); }
+  absl::StatusOr<std::string> RealPath(const std::string& path) override {
+    return real_.RealPath(path);
+  }
 
   bool can_exchange = true;
 

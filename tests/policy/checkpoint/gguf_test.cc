@@ -209,7 +209,7 @@ TEST(GgufModel, BecomesADirectoryOfPublishedNamesWithRotaryRowsInHalves) {
   ASSERT_TRUE(file.ok()) << file.status();
   const absl::Status written = WriteGgufModel(*file, DType::kFloat32, scratch.path());
   ASSERT_TRUE(written.ok()) << written;
-  const auto weights = WeightFiles::Open(RealFileSystem(), scratch.path());
+  const auto weights = WeightFiles::Open(RealFileSystem(), scratch.path(), nullptr);
   ASSERT_TRUE(weights.ok()) << weights.status();
   EXPECT_EQ(weights->all().size(), 11u);
   const auto row = [&](const std::string& name, int64_t index) {
