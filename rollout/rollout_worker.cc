@@ -56,13 +56,12 @@ absl::StatusOr<TokenId> StopToken(const Tokenizer& tokenizer, const std::string&
 }
 
 absl::Status EncodePrompt(const Tokenizer& tokenizer, Pending& pending) {
-  const TokenId bos = tokenizer.bos();
   for (Segment& segment : pending.prompt) {
-    absl::StatusOr<std::vector<TokenId>> tokens = tokenizer.Encode(segment.text);
+    const PromptText text = {segment.text, segment.literal};
+    absl::StatusOr<std::vector<TokenId>> tokens = pending.prompt_tokens.empty()
+                                                      ? tokenizer.EncodePrompt(text)
+                                                      : tokenizer.EncodeText(text);
     if (!tokens.ok()) return AboutTask(tokens.status(), pending.job->task);
-    if (pending.prompt_tokens.empty() && bos >= 0 && (tokens->empty() || tokens->front() != bos)) {
-      tokens->insert(tokens->begin(), bos);
-    }
     segment.first_token = static_cast<int32_t>(pending.prompt_tokens.size());
     segment.token_count = static_cast<int32_t>(tokens->size());
     pending.prompt_tokens.insert(pending.prompt_tokens.end(), tokens->begin(), tokens->end());

@@ -46,14 +46,15 @@ SingleTurn::SingleTurn(std::vector<std::shared_ptr<Verifier>> verifiers, SingleT
 }
 
 absl::StatusOr<std::vector<Segment>> SingleTurn::Reset(const Task& task) {
-  absl::StatusOr<std::string> prompt = ApplyTemplate(options_.prompt_template, task.prompt);
+  absl::StatusOr<PromptText> prompt = RenderPrompt(options_.prompt_template, task.prompt);
   if (!prompt.ok()) return prompt.status();
   task_ = task;
-  prompt_ = *std::move(prompt);
+  prompt_ = std::move(prompt->text);
   Segment segment;
   segment.role = "user";
   segment.kind = SegmentKind::kPrompt;
   segment.text = prompt_;
+  segment.literal = std::move(prompt->literal);
   return std::vector<Segment>{segment};
 }
 

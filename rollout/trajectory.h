@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "policy/tokenizer/prompt_text.h"
 #include "policy/types.h"
 #include "rewards/reward.h"
 #include "verifier/verdict.h"
@@ -49,6 +50,9 @@ struct Segment {
   int64_t version = -1;    // behaviour version of a model segment; -1: not sampled
   std::string call_id;
   std::string text;  // decoded
+  // Of `text`: words from outside, in which no special token is recognised. Used when the text is
+  // encoded; not stored.
+  std::vector<TextRange> literal;
 };
 
 struct Trajectory {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/tokenizer/byte_level_tokenizer.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "policy/tokenizer/byte_alphabet.h"
+#include "policy/tokenizer/piece_cache.h"
 #include "policy/tokenizer/utf8.h"
 
 namespace hone {
@@ -32,29 +34,31 @@ bool IsSet(const json& part, const char* name) {
   return !(at->is_number() && at->get<double>() == 0);
 }
 
-absl::Status CheckStages(const json& root) {
-  const auto stages = StagesOf(MemberOf(root, "pre_tokenizer"), "pretokenizers");
-  for (const json* stage : stages) {
-    const std::string type = TypeOf(*stage);
-    if (type != "ByteLevel") return Refuse(absl::StrCat("the pre_tokenizer \"", type, "\""));
-    if (IsSet(*stage, "add_prefix_space")) return Refuse("add_prefix_space of the pre_tokenizer");
-    if (!stage->contains("use_regex") || IsSet(*stage, "use_regex")) {
-      return Refuse("use_regex of the pre_tokenizer \"ByteLevel\" (a split by a regex)");
-    }
-  }
-  if (stages.size() != 1) {
-    return Refuse(absl::StrCat("a BPE model with ", stages.size(), " ByteLevel pre_tokenizers"));
-  }
+absl::Status CheckSettings(const json& root) {
   const auto decoders = StagesOf(MemberOf(root, "decoder"), "decoders");
   for (const json* decoder : decoders) {
     const std::string type = TypeOf(*decoder);
     if (type != "ByteLevel") return Refuse(absl::StrCat("the decoder \"", type, "\""));
   }
   if (decoders.size() != 1) return Refuse("a byte-level model without its ByteLevel decoder");
-  for (const char* setting : {"dropout", "unk_token", "continuing_subword_prefix",
-                              "end_of_word_suffix", "byte_fallback"}) {
-    if (IsSet(root["model"], setting)) {
-      return Refuse(absl::StrCat("\"", setting, "\" of a BPE model"));
+  const json& model = root["model"];
+  for (const char* setting :
+       {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"}) {
+    if (IsSet(model, setting)) return Refuse(absl::StrCat("\"", setting, "\" of a BPE model"));
+  }
+  return CheckKeys(model, "BPE model",
+                   {"type", "dropout", "unk_token", "continuing_subword_prefix",
+                    "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges", "vocab",
+                    "merges"});
+}
+
+// An unknown token is used for what the vocabulary lacks; with all bytes there it never is.
+absl::Status CheckUnknown(const json& model, const TokenizerParts& parts) {
+  if (!IsSet(model, "unk_token")) return absl::OkStatus();
+  for (int byte = 0; byte < 256; ++byte) {
+    const char text = static_cast<char>(byte);
+    if (parts.ids.count(ToByteAlphabet(absl::string_view(&text, 1))) == 0) {
+      return Refuse("\"unk_token\" of a BPE model whose vocabulary lacks bytes");
     }
   }
   return absl::OkStatus();
@@ -81,6 +85,7 @@ absl::StatusOr<BpeModel> ReadMerges(const json& model, const TokenizerParts& par
   BpeModel bpe;
   const auto list = model.find("merges");
   if (list == model.end() || !list->is_array()) return Invalid("model.merges is not a list");
+  bpe.Reserve(list->size());
   for (const json& merge : *list) {
     std::string left, right;
     if (!ReadMerge(merge, &left, &right)) {
@@ -103,81 +108,182 @@ absl::StatusOr<BpeModel> ReadMerges(const json& model, const TokenizerParts& par
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> ByteLevelTokenizer::Parse(const nlohmann::json& root,
-                                                                     TokenizerParts parts) {
-  if (absl::Status status = CheckStages(root); !status.ok()) return status;
+absl::StatusOr<std::unique_ptr<Tokenizer>> ByteLevelTokenizer::Parse(
+    const nlohmann::json& root, TokenizerParts parts, const PreTokenizer::Options& options) {
+  if (absl::Status status = CheckSettings(root); !status.ok()) return status;
+  if (absl::Status status = CheckUnknown(root["model"], parts); !status.ok()) return status;
+  absl::StatusOr<PreTokenizer> pre_tokenizer =
+      PreTokenizer::Parse(MemberOf(root, "pre_tokenizer"), options);
+  if (!pre_tokenizer.ok()) return pre_tokenizer.status();
   absl::StatusOr<BpeModel> model = ReadMerges(root["model"], parts);
   if (!model.ok()) return model.status();
-  for (const AddedToken& token : parts.added.all()) {
-    std::string bytes;
-    if (parts.ids.count(token.content) != 0 && FromByteAlphabet(token.content, &bytes) &&
-        bytes != token.content) {
-      return Invalid(absl::StrCat("\"", token.content, "\" is both an added token, which says ",
-                                  "itself, and a vocabulary token, which says other bytes"));
-    }
-  }
   const bool ignore_merges = IsSet(root["model"], "ignore_merges");
-  return std::unique_ptr<Tokenizer>(
-      new ByteLevelTokenizer(std::move(parts), *std::move(model), ignore_merges));
+  return std::unique_ptr<Tokenizer>(new ByteLevelTokenizer(
+      std::move(parts), *std::move(pre_tokenizer), *std::move(model), ignore_merges));
 }
 
-ByteLevelTokenizer::ByteLevelTokenizer(TokenizerParts parts, BpeModel model, bool ignore_merges)
-    : TokenizerBase(std::move(parts)), model_(std::move(model)), ignore_merges_(ignore_merges) {
-  for (int byte = 0; byte < 256; ++byte) {
-    const char text = static_cast<char>(byte);
-    const auto at = parts_.ids.find(ToByteAlphabet(absl::string_view(&text, 1)));
-    byte_tokens_[byte] = at == parts_.ids.end() ? -1 : at->second;
-  }
+namespace {
+
+uint64_t NextOwner() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
+struct ByteLevelTokenizer::Work {
+  Work(const PreTokenizer& pre_tokenizer, uint64_t owner)
+      : cache(PieceCache::OfThread(owner)), memory(pre_tokenizer.NewMemory()) {}
+  PieceCache& cache;
+  std::vector<absl::string_view> literal;
+  PreTokenizer::Memory memory;
+  BpeModel::Scratch scratch;
+  std::vector<TokenId> symbols;
+  std::vector<TokenId> tokens;  // the result
+};
+
+ByteLevelTokenizer::ByteLevelTokenizer(TokenizerParts parts, PreTokenizer pre_tokenizer,
+                                       BpeModel model, bool ignore_merges)
+    : TokenizerBase(std::move(parts)),
+      pre_tokenizer_(std::move(pre_tokenizer)),
+      model_(std::move(model)),
+      ignore_merges_(ignore_merges),
+      reach_(new std::atomic<uint8_t>[parts_.content.size()]()),
+      owner_(NextOwner()) {
   bytes_.resize(parts_.content.size());
   for (size_t id = 0; id < bytes_.size(); ++id) {
-    // What is not wholly in the byte alphabet (added tokens in the vocabulary) says itself.
+    // What is not wholly in the byte alphabet says itself, as the Hugging Face decoder has it.
     if (!FromByteAlphabet(parts_.content[id], &bytes_[id])) bytes_[id] = parts_.content[id];
   }
-  for (const AddedToken& token : parts_.added.all()) bytes_[token.id] = token.content;
+  words_.reserve(parts_.ids.size());
+  std::string bytes;
+  for (const auto& [content, id] : parts_.ids) {
+    if (!FromByteAlphabet(content, &bytes)) continue;
+    words_.emplace(bytes_[id], id);
+    longest_word_ = std::max(longest_word_, bytes.size());
+  }
+  for (int byte = 0; byte < 256; ++byte) {
+    const char text = static_cast<char>(byte);
+    const auto at = words_.find(absl::string_view(&text, 1));
+    byte_tokens_[byte] = at == words_.end() ? -1 : at->second;
+  }
 }
 
-absl::Status ByteLevelTokenizer::EncodePiece(absl::string_view piece,
-                                             std::vector<TokenId>* tokens) const {
-  if (ignore_merges_) {
-    const auto at = parts_.ids.find(ToByteAlphabet(piece));
-    if (at != parts_.ids.end()) {
-      tokens->push_back(at->second);
-      return absl::OkStatus();
-    }
-  }
-  std::vector<TokenId> symbols(piece.size());
+absl::Status ByteLevelTokenizer::Merge(absl::string_view piece, Work* work) const {
+  work->symbols.resize(piece.size());
   for (size_t i = 0; i < piece.size(); ++i) {
     const uint8_t byte = static_cast<uint8_t>(piece[i]);
-    symbols[i] = byte_tokens_[byte];
-    if (symbols[i] < 0) {
+    work->symbols[i] = byte_tokens_[byte];
+    if (byte_tokens_[byte] < 0) {
       char shown[8];
       std::snprintf(shown, sizeof(shown), "0x%02X", byte);
       return absl::InvalidArgumentError(
           absl::StrCat("the byte ", shown, " of the text is not in the tokenizer's vocabulary"));
     }
   }
-  model_.Encode(symbols, tokens);
+  model_.Encode(work->symbols, &work->scratch, &work->tokens);
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<TokenId>> ByteLevelTokenizer::Encode(absl::string_view text) const {
-  if (absl::Status status = CheckLength(text); !status.ok()) return status;
-  std::vector<TokenId> tokens;
-  for (const TextPiece& piece : parts_.added.Split(text)) {
+absl::Status ByteLevelTokenizer::EncodePiece(absl::string_view piece, Work* work) const {
+  if (piece.size() > PieceCache::kMaxPieceBytes) return EncodeNewPiece(piece, work);
+  const PieceCache::Key key = PieceCache::KeyOf(piece);
+  PieceCache::Entry& entry = work->cache.At(key);
+  if (entry.key == key) {
+    work->tokens.insert(work->tokens.end(), entry.tokens, entry.tokens + entry.count);
+    return absl::OkStatus();
+  }
+  const size_t before = work->tokens.size();
+  absl::Status status = EncodeNewPiece(piece, work);
+  if (status.ok()) entry.Set(key, absl::MakeConstSpan(work->tokens).subspan(before));
+  return status;
+}
+
+absl::Status ByteLevelTokenizer::EncodeNewPiece(absl::string_view piece, Work* work) const {
+  if (piece.size() > longest_word_) return Merge(piece, work);
+  const auto word = words_.find(piece);
+  if (word == words_.end()) return Merge(piece, work);
+  const TokenId token = word->second;
+  std::atomic<uint8_t>& reach = reach_[token];
+  if (ignore_merges_ || reach.load(std::memory_order_relaxed) == kReached) {
+    work->tokens.push_back(token);
+    return absl::OkStatus();
+  }
+  const size_t before = work->tokens.size();
+  if (absl::Status status = Merge(piece, work); !status.ok()) return status;
+  const bool reached = work->tokens.size() == before + 1 && work->tokens.back() == token;
+  reach.store(reached ? kReached : kNotReached, std::memory_order_relaxed);
+  return absl::OkStatus();
+}
+
+absl::Status ByteLevelTokenizer::EncodeWellFormed(absl::string_view text, Work* work) const {
+  std::string normalized;
+  if (parts_.normalizer == Normalizer::kNfc) {
+    normalized = ToNfc(text);
+    text = normalized;
+    work->memory = pre_tokenizer_.NewMemory();  // other text, perhaps at the same address
+  }
+  const auto encode = [&](absl::string_view piece) { return EncodePiece(piece, work); };
+  if (!parts_.added.has_normalized()) return pre_tokenizer_.Split(text, &work->memory, encode);
+  for (const TextPiece& piece : parts_.added.SplitNormalized(text, work->literal)) {
     if (piece.token >= 0) {
-      tokens.push_back(piece.token);
-    } else if (absl::Status status = EncodePiece(piece.text, &tokens); !status.ok()) {
+      work->tokens.push_back(piece.token);
+      continue;
+    }
+    const absl::Status status = pre_tokenizer_.Split(piece.text, &work->memory, encode);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ByteLevelTokenizer::EncodeStretch(absl::string_view text, Work* work) const {
+  while (!text.empty()) {
+    const size_t good = WellFormedPrefix(text);
+    if (good > 0) {
+      const absl::Status status = EncodeWellFormed(text.substr(0, good), work);
+      if (!status.ok()) return status;
+      text.remove_prefix(good);
+    }
+    // Bytes that are no characters are pieces of their own.
+    size_t bad = 0;
+    while (bad < text.size()) {
+      const Utf8Front front = ReadUtf8(text.substr(bad));
+      if (front.kind == Utf8Front::Kind::kCharacter) break;
+      bad += front.bytes;
+    }
+    if (bad == 0) continue;
+    const absl::Status status = EncodePiece(text.substr(0, bad), work);
+    if (!status.ok()) return status;
+    text.remove_prefix(bad);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TokenId>> ByteLevelTokenizer::EncodeText(const PromptText& text) const {
+  if (absl::Status status = CheckLength(text.text); !status.ok()) return status;
+  Work work(pre_tokenizer_, owner_);
+  work.literal = LiteralOf(text);
+  if (!work.literal.empty() && parts_.normalizer != Normalizer::kNone &&
+      parts_.added.has_normalized()) {
+    return absl::UnimplementedError(
+        "the tokenizer has a normalizer and added tokens that are sought in normalized text; with "
+        "these, literal parts of a text cannot be honoured");
+  }
+  for (const TextPiece& piece : parts_.added.SplitRaw(text.text, work.literal)) {
+    if (piece.token >= 0) {
+      work.tokens.push_back(piece.token);
+    } else if (absl::Status status = EncodeStretch(piece.text, &work); !status.ok()) {
       return status;
     }
   }
-  return tokens;
+  return std::move(work.tokens);
 }
 
 TokenId ByteLevelTokenizer::TokenOf(absl::string_view text) const {
   const AddedToken* added = parts_.added.Find(text);
   if (added != nullptr) return added->id;
-  const auto at = parts_.ids.find(ToByteAlphabet(text));
-  return at == parts_.ids.end() ? -1 : at->second;
+  const auto at = words_.find(text);
+  return at == words_.end() ? -1 : at->second;
 }
 
 void ByteLevelTokenizer::AppendBytes(TokenId token, bool, std::string* out) const {

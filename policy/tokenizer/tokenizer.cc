@@ -3,10 +3,10 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <unordered_set>
 #include <utility>
 
@@ -16,6 +16,7 @@
 #include "policy/tokenizer/byte_alphabet.h"
 #include "policy/tokenizer/byte_level_tokenizer.h"
 #include "policy/tokenizer/json_limits.h"
+#include "policy/tokenizer/post_processor.h"
 #include "policy/tokenizer/tokenizer_parts.h"
 #include "policy/tokenizer/utf8.h"
 #include "policy/tokenizer/word_tokenizer.h"
@@ -26,14 +27,6 @@ namespace {
 using nlohmann::json;
 
 constexpr JsonLimits kFileLimits = {kMaxTokenizerFileBytes, 32, int64_t{8} << 20};
-constexpr JsonLimits kConfigLimits = {size_t{4} << 20, 32, int64_t{1} << 20};
-
-// Which tokens end and begin a text, where a file says so.
-struct EndTokens {
-  std::string eos;
-  std::string bos;
-};
-
 // Settings that stand beside the model, whatever its kind.
 absl::Status CheckFile(const json& root) {
   if (!root.is_object()) return absl::InvalidArgumentError("tokenizer.json: not an object");
@@ -43,82 +36,45 @@ absl::Status CheckFile(const json& root) {
           absl::StrCat("tokenizer.json: \"", part, "\" is set; Hone would not honour it"));
     }
   }
-  for (const json* stage : StagesOf(MemberOf(root, "normalizer"), "normalizers")) {
-    return absl::UnimplementedError(absl::StrCat("tokenizer.json: the normalizer \"",
-                                                 TypeOf(*stage), "\" cannot be honoured by Hone"));
-  }
-  for (const json* stage : StagesOf(MemberOf(root, "post_processor"), "processors")) {
-    if (TypeOf(*stage) == "ByteLevel") continue;  // trims offsets, adds no tokens
-    return absl::UnimplementedError(absl::StrCat("tokenizer.json: the post_processor \"",
-                                                 TypeOf(*stage), "\" cannot be honoured by Hone"));
-  }
-  return absl::OkStatus();
+  return CheckKeys(root, "file",
+                   {"version", "truncation", "padding", "added_tokens", "normalizer",
+                    "pre_tokenizer", "post_processor", "decoder", "model"});
 }
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(std::string text, const EndTokens& ends) {
+absl::Status FillSpecial(const json& root, const TokenizerFiles& files, TokenizerParts* parts) {
+  absl::StatusOr<TextFrame> frame = ParsePostProcessor(
+      MemberOf(root, "post_processor"), static_cast<int32_t>(parts->content.size()));
+  if (!frame.ok()) return frame.status();
+  parts->special.prefix = std::move(frame->prefix);
+  parts->special.suffix = std::move(frame->suffix);
+  const auto find = [&](const std::string& content) {
+    const AddedToken* added = parts->added.Find(content);
+    const auto at = parts->ids.find(content);
+    return added != nullptr ? added->id : at != parts->ids.end() ? at->second : -1;
+  };
+  const auto content = [&](TokenId id) {
+    const bool known = id >= 0 && static_cast<size_t>(id) < parts->content.size();
+    return known ? parts->content[id] : std::string();
+  };
+  return ReadSpecialTokens(files, find, content, &parts->special);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(std::string text, const TokenizerFiles& files) {
   absl::StatusOr<json> root = ParseJson(text, kFileLimits, "tokenizer.json");
   if (!root.ok()) return root.status();
   if (absl::Status status = CheckFile(*root); !status.ok()) return status;
   absl::StatusOr<TokenizerParts> parts = ReadTokenizerParts(*root);
   if (!parts.ok()) return parts.status();
-  const auto choose = [&](const std::string& name, TokenId* token) {
-    if (name.empty()) return true;
-    const AddedToken* added = parts->added.Find(name);
-    const auto at = parts->ids.find(name);
-    *token = added != nullptr ? added->id : at != parts->ids.end() ? at->second : -1;
-    return *token >= 0;
-  };
-  if (!choose(ends.eos, &parts->eos) || !choose(ends.bos, &parts->bos)) {
-    return absl::InvalidArgumentError(absl::StrCat("tokenizer_config.json names \"", ends.eos,
-                                                   "\" and \"", ends.bos,
-                                                   "\" as eos and bos; tokenizer.json lacks one"));
-  }
+  if (absl::Status status = FillSpecial(*root, files, &*parts); !status.ok()) return status;
   parts->hash = Sha256Hex(text);
   parts->json = std::move(text);
   const json& model = (*root)["model"];
   std::string type = TypeOf(model);
   if (type.empty() && model.contains("merges")) type = "BPE";  // files of older libraries
   if (type == "WordLevel") return WordTokenizer::Parse(*root, *std::move(parts));
-  if (type == "BPE") return ByteLevelTokenizer::Parse(*root, *std::move(parts));
+  if (type == "BPE") return ByteLevelTokenizer::Parse(*root, *std::move(parts), {});
   return absl::UnimplementedError(
       absl::StrCat("tokenizer.json: the model \"", type, "\"; Hone reads WordLevel and BPE"));
-}
-
-absl::StatusOr<std::string> ReadWhole(const std::string& path, size_t limit_bytes) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    const std::string words = std::strerror(errno);
-    return absl::NotFoundError(absl::StrCat("cannot open ", path, ": ", words));
-  }
-  std::string text;
-  std::vector<char> chunk(size_t{1} << 20);
-  while (file.read(chunk.data(), static_cast<std::streamsize>(chunk.size())) || file.gcount() > 0) {
-    text.append(chunk.data(), static_cast<size_t>(file.gcount()));
-    if (text.size() > limit_bytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, " has more than ", limit_bytes, " bytes"));
-    }
-  }
-  if (file.bad()) return absl::DataLossError(absl::StrCat("cannot read all of ", path));
-  return text;
-}
-
-// A special token is a string or {"content": string}.
-std::string TokenName(const json& config, const char* key) {
-  const json& value = MemberOf(config, key);
-  const json& name = value.is_object() ? MemberOf(value, "content") : value;
-  return name.is_string() ? name.get<std::string>() : "";
-}
-
-absl::StatusOr<EndTokens> ReadEndTokens(const std::string& path) {
-  struct stat status = {};
-  if (stat(path.c_str(), &status) != 0) return EndTokens{};
-  absl::StatusOr<std::string> text = ReadWhole(path, kConfigLimits.bytes);
-  if (!text.ok()) return text.status();
-  absl::StatusOr<json> config = ParseJson(*text, kConfigLimits, path);
-  if (!config.ok()) return config.status();
-  if (!config->is_object()) return absl::InvalidArgumentError(path + ": not an object");
-  return EndTokens{TokenName(*config, "eos_token"), TokenName(*config, "bos_token")};
 }
 
 // Text as a JSON string.
@@ -172,21 +128,42 @@ void CheckWords(const std::vector<std::string>& words, bool blanks_allowed,
 
 }  // namespace
 
+absl::StatusOr<std::vector<TokenId>> Tokenizer::EncodePrompt(const PromptText& text) const {
+  absl::StatusOr<std::vector<TokenId>> tokens = EncodeText(text);
+  const std::vector<TokenId>& prefix = special().prefix;
+  if (!tokens.ok() || prefix.empty()) return tokens;
+  const bool begun = tokens->size() >= prefix.size() &&
+                     std::equal(prefix.begin(), prefix.end(), tokens->begin());
+  const bool has_bos = bos() >= 0 && !tokens->empty() && (*tokens)[0] == bos();
+  if (!begun && !has_bos) tokens->insert(tokens->begin(), prefix.begin(), prefix.end());
+  return tokens;
+}
+
 absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizer(std::string json) {
   return Parse(std::move(json), {});
 }
 
+absl::StatusOr<std::unique_ptr<Tokenizer>> ParseTokenizerFiles(const TokenizerFiles& files) {
+  const auto file = files.find("tokenizer.json");
+  if (file == files.end()) return absl::NotFoundError("there is no tokenizer.json");
+  return Parse(file->second, files);
+}
+
 absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const std::string& path) {
   struct stat status = {};
-  const bool is_directory = stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-  const std::string file = is_directory ? path + "/tokenizer.json" : path;
-  const size_t slash = file.rfind('/');
-  const std::string folder = slash == std::string::npos ? "" : file.substr(0, slash + 1);
-  absl::StatusOr<std::string> text = ReadWhole(file, kMaxTokenizerFileBytes);
-  if (!text.ok()) return text.status();
-  absl::StatusOr<EndTokens> ends = ReadEndTokens(folder + "tokenizer_config.json");
-  if (!ends.ok()) return ends.status();
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Parse(*std::move(text), *ends);
+  const bool exists = stat(path.c_str(), &status) == 0;
+  const size_t slash = path.rfind('/');
+  const std::string folder = exists && S_ISDIR(status.st_mode) ? path
+                             : slash == std::string::npos      ? std::string(".")
+                                                               : path.substr(0, slash);
+  const std::string file = folder == path ? path + "/tokenizer.json" : path;
+  if (stat(file.c_str(), &status) != 0) {
+    const std::string words = std::strerror(errno);
+    return absl::NotFoundError(absl::StrCat("cannot open ", file, ": ", words));
+  }
+  absl::StatusOr<TokenizerFiles> files = ReadTokenizerFiles(folder);
+  if (!files.ok()) return files.status();
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = ParseTokenizerFiles(*files);
   if (!tokenizer.ok()) {
     return absl::Status(tokenizer.status().code(),
                         absl::StrCat(file, ": ", tokenizer.status().message()));

@@ -2,9 +2,11 @@
 #include "policy/tokenizer/tokenizer_parts.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstdio>
 #include <iterator>
 #include <unordered_set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "policy/tokenizer/utf8.h"
@@ -81,24 +83,20 @@ absl::StatusOr<AddedToken> ReadAddedToken(const json& entry) {
   }
   if (absl::Status status = CheckId(*id, token.content); !status.ok()) return status;
   token.id = id->get<TokenId>();
-  for (const char* flag : {"single_word", "lstrip", "rstrip", "normalized", "special"}) {
+  const std::pair<const char*, bool AddedToken::*> flags[] = {
+      {"single_word", &AddedToken::single_word},
+      {"lstrip", &AddedToken::lstrip},
+      {"rstrip", &AddedToken::rstrip},
+      {"normalized", &AddedToken::normalized},
+      {"special", &AddedToken::special}};
+  for (const auto& [flag, member] : flags) {
     const auto value = entry.find(flag);
     if (value == entry.end()) continue;
     if (!value->is_boolean()) {
       return Invalid(absl::StrCat("\"", flag, "\" of the added token \"", token.content,
                                   "\" is not true or false"));
     }
-    const bool on = value->get<bool>();
-    const absl::string_view name = flag;
-    if (name == "special") {
-      token.special = on;
-    } else if (name == "normalized") {
-      token.normalized = on;
-    } else if (on) {
-      return absl::UnimplementedError(absl::StrCat("tokenizer.json: \"", flag,
-                                                   "\" of the added token \"", token.content,
-                                                   "\" is set; Hone cannot honour it"));
-    }
+    token.*member = value->get<bool>();
   }
   return token;
 }
@@ -125,7 +123,7 @@ absl::Status ReadAddedTokens(const json& root, TokenizerParts* parts) {
     }
     tokens.push_back(*std::move(token));
   }
-  parts->added = AddedTokens(std::move(tokens));
+  parts->added = AddedTokens(std::move(tokens), parts->normalizer);
   return absl::OkStatus();
 }
 
@@ -165,15 +163,20 @@ void AppendPrintable(const Utf8Front& front, absl::string_view bytes, std::strin
 
 absl::StatusOr<TokenizerParts> ReadTokenizerParts(const json& root) {
   TokenizerParts parts;
+  const absl::StatusOr<Normalizer> normalizer = ParseNormalizer(MemberOf(root, "normalizer"));
+  if (!normalizer.ok()) return normalizer.status();
+  parts.normalizer = *normalizer;
   if (absl::Status status = ReadVocabulary(root, &parts); !status.ok()) return status;
   if (absl::Status status = ReadAddedTokens(root, &parts); !status.ok()) return status;
   if (parts.content.empty()) return Invalid("there is not one token");
-  parts.bos = FirstNamed(parts.added, kBosNames);
-  parts.eos = FirstNamed(parts.added, kEosNames);
+  SpecialTokens& special = parts.special;
+  special.bos = FirstNamed(parts.added, kBosNames);
+  special.eos = FirstNamed(parts.added, kEosNames);
   for (const AddedToken& token : parts.added.all()) {
-    if (parts.eos >= 0) break;
-    if (token.special && token.id != parts.bos) parts.eos = token.id;
+    if (special.eos >= 0) break;
+    if (token.special && token.id != special.bos) special.eos = token.id;
   }
+  if (special.eos >= 0) special.stop = {special.eos};
   return parts;
 }
 
@@ -187,6 +190,16 @@ const json& MemberOf(const json& object, const char* name) {
   static const json null;
   const auto at = object.find(name);
   return at == object.end() ? null : *at;
+}
+
+absl::Status CheckKeys(const json& object, absl::string_view what,
+                       std::initializer_list<absl::string_view> known) {
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    return absl::UnimplementedError(
+        absl::StrCat("tokenizer.json: \"", key, "\" of the ", what, " is not known to Hone"));
+  }
+  return absl::OkStatus();
 }
 
 std::vector<const json*> StagesOf(const json& part, const char* list) {
@@ -220,6 +233,16 @@ std::string TokenizerBase::Piece(TokenId token) const {
     rest.remove_prefix(front.bytes);
   }
   return out;
+}
+
+std::vector<absl::string_view> TokenizerBase::LiteralOf(const PromptText& text) {
+  std::vector<absl::string_view> views;
+  for (const TextRange& range : text.literal) {
+    assert(range.begin <= range.end && range.end <= text.text.size());
+    if (range.begin == range.end) continue;
+    views.push_back(absl::string_view(text.text).substr(range.begin, range.end - range.begin));
+  }
+  return views;
 }
 
 absl::Status TokenizerBase::CheckLength(absl::string_view text) {

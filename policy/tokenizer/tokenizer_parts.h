@@ -4,6 +4,7 @@
 #ifndef HONE_POLICY_TOKENIZER_TOKENIZER_PARTS_H_
 #define HONE_POLICY_TOKENIZER_TOKENIZER_PARTS_H_
 
+#include <initializer_list>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -17,7 +18,6 @@
 
 namespace hone {
 
-inline constexpr size_t kMaxTokenizerFileBytes = size_t{64} << 20;
 inline constexpr int32_t kMaxVocabulary = 1 << 20;
 inline constexpr size_t kMaxEncodeBytes = size_t{16} << 20;
 
@@ -27,12 +27,13 @@ struct TokenizerParts {
   AddedTokens added;
   std::vector<std::string> content;              // by id, as the file writes it; empty: no such id
   std::unordered_map<std::string, TokenId> ids;  // of the model's vocabulary, added ones apart
-  TokenId eos = -1;
-  TokenId bos = -1;
+  Normalizer normalizer = Normalizer::kNone;
+  SpecialTokens special;
 };
 
 // Added tokens and the model's vocabulary. INVALID_ARGUMENT on anything contradictory or over a
-// limit; UNIMPLEMENTED for settings that Hone cannot honour. `json` and `hash` stay empty.
+// limit; UNIMPLEMENTED for settings that Hone cannot honour. `json` and `hash` stay empty, and
+// `special` has what the names of added tokens tell.
 absl::StatusOr<TokenizerParts> ReadTokenizerParts(const nlohmann::json& root);
 
 // The "type" of a part of the file; "" when it has none.
@@ -40,6 +41,10 @@ std::string TypeOf(const nlohmann::json& part);
 
 // A member of an object, or null when it has none of that name.
 const nlohmann::json& MemberOf(const nlohmann::json& object, const char* name);
+
+// UNIMPLEMENTED when an object has other members than `known`, naming one. `what` is the object.
+absl::Status CheckKeys(const nlohmann::json& object, absl::string_view what,
+                       std::initializer_list<absl::string_view> known);
 
 // The stages of a pre_tokenizer, post_processor or decoder: none for null, those in the list
 // named `list` for a Sequence (which may nest), otherwise the part itself. They point into `part`.
@@ -52,14 +57,15 @@ class TokenizerBase : public Tokenizer {
   std::string Decode(absl::Span<const TokenId> tokens) const override;
   std::string Piece(TokenId token) const override;
   int32_t size() const override { return static_cast<int32_t>(parts_.content.size()); }
-  TokenId eos() const override { return parts_.eos; }
-  TokenId bos() const override { return parts_.bos; }
+  const SpecialTokens& special() const override { return parts_.special; }
   const std::string& json() const override { return parts_.json; }
   const std::string& hash() const override { return parts_.hash; }
 
  protected:
   // INVALID_ARGUMENT when a text is over the limit.
   static absl::Status CheckLength(absl::string_view text);
+  // The literal ranges as views. REQUIRES: what PromptText says of them.
+  static std::vector<absl::string_view> LiteralOf(const PromptText& text);
   bool Has(TokenId token) const {
     return token >= 0 && token < size() && !parts_.content[token].empty();
   }

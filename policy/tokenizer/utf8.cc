@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 
 namespace hone {
 namespace {
@@ -47,6 +48,24 @@ Utf8Front ReadUtf8(absl::string_view text) {
     character = character << 6 | (byte & 0x3f);
   }
   return {Utf8Front::Kind::kCharacter, lead.length, character};
+}
+
+size_t WellFormedPrefix(absl::string_view text) {
+  size_t at = 0;
+  while (at < text.size()) {
+    uint64_t eight = 0;
+    if (text.size() - at >= sizeof(eight)) {
+      std::memcpy(&eight, text.data() + at, sizeof(eight));
+      if ((eight & 0x8080808080808080u) == 0) {
+        at += sizeof(eight);
+        continue;
+      }
+    }
+    const Utf8Front front = ReadUtf8(text.substr(at));
+    if (front.kind != Utf8Front::Kind::kCharacter) break;
+    at += front.bytes;
+  }
+  return at;
 }
 
 void AppendUtf8(uint32_t character, std::string* out) {

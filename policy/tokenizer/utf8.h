@@ -27,6 +27,9 @@ struct Utf8Front {
 // REQUIRES: text is not empty.
 Utf8Front ReadUtf8(absl::string_view text);
 
+// Bytes at the front that are well-formed.
+size_t WellFormedPrefix(absl::string_view text);
+
 void AppendUtf8(uint32_t character, std::string* out);
 
 // Each maximal ill-formed part becomes one U+FFFD, as the Unicode standard recommends and the

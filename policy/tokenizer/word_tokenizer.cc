@@ -25,6 +25,9 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> WordTokenizer::Parse(const nlohmann::
                                                  TypeOf(*decoders[0]),
                                                  "\" of a WordLevel model cannot be honoured"));
   }
+  if (parts.normalizer != Normalizer::kNone) {
+    return absl::UnimplementedError("tokenizer.json: a normalizer of a WordLevel model");
+  }
   TokenId unknown = -1;
   const nlohmann::json& unknown_name = MemberOf(root["model"], "unk_token");
   if (unknown_name.is_string()) {
@@ -50,29 +53,37 @@ absl::Status WordTokenizer::EncodeWord(absl::string_view word, std::vector<Token
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<TokenId>> WordTokenizer::Encode(absl::string_view text) const {
-  if (absl::Status status = CheckLength(text); !status.ok()) return status;
+absl::Status WordTokenizer::EncodeWords(absl::string_view text, std::vector<TokenId>* tokens) const {
+  size_t begin = 0;
+  for (size_t i = 0; i < text.size();) {
+    const Utf8Front front = ReadUtf8(text.substr(i));
+    const size_t end = i;
+    i += front.bytes;
+    if (front.kind != Utf8Front::Kind::kCharacter || !IsUnicodeSpace(front.character)) continue;
+    if (end > begin) {
+      const absl::Status status = EncodeWord(text.substr(begin, end - begin), tokens);
+      if (!status.ok()) return status;
+    }
+    begin = i;
+  }
+  return begin < text.size() ? EncodeWord(text.substr(begin), tokens) : absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TokenId>> WordTokenizer::EncodeText(const PromptText& text) const {
+  if (absl::Status status = CheckLength(text.text); !status.ok()) return status;
   std::vector<TokenId> tokens;
-  for (const TextPiece& piece : parts_.added.Split(text)) {
-    if (piece.token >= 0) {
-      tokens.push_back(piece.token);
+  const std::vector<absl::string_view> literal = LiteralOf(text);
+  for (const TextPiece& raw : parts_.added.SplitRaw(text.text, literal)) {
+    if (raw.token >= 0) {
+      tokens.push_back(raw.token);
       continue;
     }
-    size_t begin = 0;
-    for (size_t i = 0; i < piece.text.size();) {
-      const Utf8Front front = ReadUtf8(piece.text.substr(i));
-      const size_t end = i;
-      i += front.bytes;
-      if (front.kind != Utf8Front::Kind::kCharacter || !IsUnicodeSpace(front.character)) continue;
-      if (end > begin) {
-        const absl::Status status = EncodeWord(piece.text.substr(begin, end - begin), &tokens);
-        if (!status.ok()) return status;
+    for (const TextPiece& piece : parts_.added.SplitNormalized(raw.text, literal)) {
+      if (piece.token >= 0) {
+        tokens.push_back(piece.token);
+      } else if (absl::Status status = EncodeWords(piece.text, &tokens); !status.ok()) {
+        return status;
       }
-      begin = i;
-    }
-    if (begin < piece.text.size()) {
-      const absl::Status status = EncodeWord(piece.text.substr(begin), &tokens);
-      if (!status.ok()) return status;
     }
   }
   return tokens;

@@ -17,13 +17,14 @@ class WordTokenizer final : public TokenizerBase {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(const nlohmann::json& root,
                                                           TokenizerParts parts);
 
-  absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text) const override;
+  absl::StatusOr<std::vector<TokenId>> EncodeText(const PromptText& text) const override;
   TokenId TokenOf(absl::string_view text) const override;
   void AppendBytes(TokenId token, bool first, std::string* out) const override;
 
  private:
   WordTokenizer(TokenizerParts parts, TokenId unknown)
       : TokenizerBase(std::move(parts)), unknown_(unknown) {}
+  absl::Status EncodeWords(absl::string_view text, std::vector<TokenId>* tokens) const;
   absl::Status EncodeWord(absl::string_view word, std::vector<TokenId>* tokens) const;
 
   const TokenId unknown_;  // what unlisted words become; -1: they are refused

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "rollout/prompt_template.h"
 #include "rollout/task_source.h"
 #include "services/cli/command.h"
@@ -112,7 +113,7 @@ Action SetUpData(CLI::App& app, const Globals& globals) {
   show->add_option("--limit", flags->limit, "how many")->capture_default_str();
   show->add_option("--seed", flags->seed, "of a generator")->capture_default_str();
   show->add_option("--option", flags->options, "KEY=VALUE; repeat for more");
-  show->add_option("--template", flags->prompt_template, "plain, r1_zero, tiny_zero, r1_chat")
+  show->add_option("--template", flags->prompt_template, absl::StrJoin(TemplateNames(), ", "))
       ->capture_default_str();
   show->add_flag("--traces", flags->traces, "the traces a base is pretrained on instead");
   return [flags, chosen, &globals] { return (*chosen)(*flags, globals); };

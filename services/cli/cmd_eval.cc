@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "rollout/evaluate.h"
@@ -189,7 +190,7 @@ Action SetUpEval(CLI::App& app, const Globals& globals) {
                  "name or spec, for tasks that name none; default: by their gold (tests: code,\n"
                  "nums and target: countdown, an answer: math)");
   app.add_flag("--lenient", flags->lenient, "read answers outside <answer>, as hone grade does");
-  app.add_option("--template", flags->prompt_template, "plain, r1_zero, tiny_zero, r1_chat")
+  app.add_option("--template", flags->prompt_template, absl::StrJoin(TemplateNames(), ", "))
       ->capture_default_str();
   app.add_option("--items", flags->items, "also write one JSON line a task, completions included");
   app.add_option("--min-accuracy", flags->min_accuracy, "exit 3 when an accuracy is below");

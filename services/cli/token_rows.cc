@@ -35,7 +35,7 @@ absl::StatusOr<std::vector<TokenId>> TokensOf(const JsonlRow& row, const std::st
     if (policy.tokenizer == nullptr) {
       return Bad(row, "text needs a tokenizer.json and the model has none; give token_ids");
     }
-    auto encoded = policy.tokenizer->Encode(text->get<std::string>());
+    auto encoded = policy.tokenizer->EncodePrompt({text->get<std::string>(), {}});
     if (!encoded.ok()) return Bad(row, encoded.status().message());
     tokens = *std::move(encoded);
   }

@@ -3,13 +3,15 @@
 // What a completed configuration must satisfy. An option that does not apply is refused, never
 // ignored.
 #include <cmath>
-#include <initializer_list>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
+#include "rollout/prompt_template.h"
 #include "services/clients/verifier_spec.h"
 #include "services/convert/run_config.h"
 
@@ -33,7 +35,7 @@ class Checker {
     }
   }
   void OneOf(absl::string_view field, absl::string_view value,
-             std::initializer_list<absl::string_view> known) {
+             absl::Span<const absl::string_view> known) {
     for (absl::string_view name : known) {
       if (value == name) return;
     }
@@ -183,8 +185,9 @@ void CheckRollout(Checker& check, const v1::RunConfig& config) {
   check.InRange("rollout.top_k", rollout.top_k(), 0, 1 << 20);
   check.InRange("rollout.max_tokens", rollout.max_tokens(), 1, 1 << 20);
   check.InRange("rollout.workers", rollout.workers(), 0, 256);
-  check.OneOf("tasks.prompt_template", config.tasks().prompt_template(),
-              {"plain", "r1_zero", "tiny_zero", "r1_chat"});
+  const std::vector<std::string> templates = TemplateNames();
+  const std::vector<absl::string_view> names(templates.begin(), templates.end());
+  check.OneOf("tasks.prompt_template", config.tasks().prompt_template(), names);
   check.InRange("tasks.heldout_share", config.tasks().heldout_share(), 0, 0.9);
   const v1::TasksConfig& tasks = config.tasks();
   if ((tasks.has_pass_rate_min() || tasks.has_pass_rate_max()) == tasks.pass_rate_file().empty()) {
