@@ -73,10 +73,7 @@ SandboxProgram TesterProgram(const CodeJob& job, const std::string& nonce) {
                      {"entry", job.tests.entry_point},
                      {"prompts", job.tests.prompts},
                      {"stop", job.options.stop_at_first_failure}};
-  SandboxProgram program;
-  program.python_source = job.drivers.Tester(job.sandbox);
-  program.source_name = "<tester>";
-  program.stdin_bytes = told.dump(-1, ' ', true, Json::error_handler_t::replace);
+  SandboxProgram program = DriverProgram(job.drivers.Tester(job.sandbox), "<tester>", told);
   const SandboxLimits candidate = CandidateLimits(job.options);
   program.limits.cpu_ms = kTesterCpuMs;
   program.limits.wall_ms = std::max(candidate.wall_ms, kTesterCpuMs) + kTesterSpareMs;

@@ -16,8 +16,10 @@ def load(job):
     if job["preamble"]:
         names.update(preamble())
     try:
-        for code in programs(job):
-            exec(code, names)
+        code = programs(job)
+        define(helpers(job["prompts"], job["entry"]), names)
+        for program in code:
+            exec(program, names)
     except SyntaxError as error:
         return None, ["compile_error", type(error).__name__, str(error)]
     except BaseException as error:
@@ -135,7 +137,9 @@ class Server:
             answer["m"] = after
         return answer
 
-    def get_names(self, *wanted):
+    def get_names(self, wanted, shared):
+        """shared: names of the prompt's classes, whose instances cross by value."""
+        SHARED.update({n: self.names[n] for n in shared if isinstance(self.names.get(n), type)})
         return {n: self.names[n] for n in wanted if n in self.names}
 
     def call(self, function, arguments, keywords):

@@ -50,6 +50,7 @@ absl::Status ReadTolerance(const std::string& text, double* tolerance) {
 VerifierOptions CodeVerifierOptions() {
   return {{"cpu_ms", "10000"},
           {"wall_ms", "0"},
+          {"total_cpu_ms", "0"},
           {"memory_mb", "512"},
           {"output_bytes", "1048576"},
           {"max_tests", "1000"},
@@ -71,6 +72,7 @@ absl::StatusOr<CodeOptions> ReadCodeOptions(const VerifierOptions& given, Verifi
   for (const absl::Status& status : {
            ReadWhole(*values, "cpu_ms", 1, 600000, &options.cpu_ms),
            ReadWhole(*values, "wall_ms", 0, 3600000, &options.wall_ms),
+           ReadWhole(*values, "total_cpu_ms", 0, 3600000, &options.total_cpu_ms),
            ReadWhole(*values, "memory_mb", 16, 65536, &options.memory_mb),
            ReadWhole(*values, "output_bytes", 1, int64_t{1} << 30, &options.output_bytes),
            ReadWhole(*values, "max_tests", 1, 100000, &options.max_tests),

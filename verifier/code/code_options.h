@@ -15,8 +15,9 @@ namespace hone {
 enum class PreambleUse { kAuto, kAlways, kNever };
 
 struct CodeOptions {
-  int64_t cpu_ms = 10000;  // stdin tests: of each; otherwise of all tests of a question together
-  int64_t wall_ms = 0;     // 0: three times cpu_ms plus one second
+  int64_t cpu_ms = 10000;    // stdin tests: of each; otherwise of all tests of a question together
+  int64_t wall_ms = 0;       // 0: three times cpu_ms plus one second
+  int64_t total_cpu_ms = 0;  // stdin tests of a question together; 0: ten times cpu_ms
   int64_t memory_mb = 512;
   int64_t output_bytes = int64_t{1} << 20;  // more where the gold is longer
   int64_t max_tests = 1000;                 // of inputs and outputs; the rest is left out

@@ -163,8 +163,17 @@ absl::StatusOr<CodeTests> ReadCodeTests(const Question& question, const CodeOpti
   if (IsBlank(question.tests_json)) return Unreadable("there are none");
   absl::StatusOr<Value> json = ParseJson(question.tests_json);
   if (!json.ok()) return Unreadable(json.status().message());
+  if (json->kind == Kind::kString) {  // inputs and outputs in a string, as some data sets have
+    absl::StatusOr<Value> inner = ParseJson(json->text);
+    const bool is_form = inner.ok() && (inner->kind == Kind::kDict ||
+                                        (inner->kind == Kind::kList && !inner->items.empty()));
+    if (is_form) json = std::move(inner);
+  }
   CodeTests tests;
-  tests.entry_point = MetadataText(question, "entry_point");
+  for (const char* key : {"func_name", "fn_name", "entry_point"}) {  // the last that is there
+    const std::string name = MetadataText(question, key);
+    if (!name.empty()) tests.entry_point = name;
+  }
   if (json->kind == Kind::kList && !json->items.empty() && json->items[0].kind == Kind::kDict) {
     json = Transposed(*json);
     if (!json.ok()) return json.status();

@@ -52,6 +52,15 @@ absl::StatusOr<std::vector<SandboxReport>> RunPairOnce(const CodeJob& job,
   return reports;
 }
 
+SandboxProgram DriverProgram(const std::string& source, const std::string& name,
+                             const nlohmann::json& told) {
+  SandboxProgram program;
+  program.python_source = source;
+  program.source_name = name;
+  program.stdin_bytes = told.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return program;
+}
+
 SandboxProgram CandidateProgram(const CodeJob& job, const std::string& mode,
                                 const std::string& inputs) {
   const Json told = {{"mode", mode},
@@ -59,10 +68,7 @@ SandboxProgram CandidateProgram(const CodeJob& job, const std::string& mode,
                      {"entry", job.tests.entry_point},
                      {"prompts", job.tests.prompts},
                      {"preamble", job.tests.has_preamble}};
-  SandboxProgram program;
-  program.python_source = job.drivers.Candidate(job.sandbox);
-  program.source_name = "<driver>";
-  program.stdin_bytes = told.dump(-1, ' ', true, Json::error_handler_t::replace);
+  SandboxProgram program = DriverProgram(job.drivers.Candidate(job.sandbox), "<driver>", told);
   if (!inputs.empty()) {
     program.stdin_bytes.pop_back();
     absl::StrAppend(&program.stdin_bytes, ",\"inputs\":", inputs, "}");

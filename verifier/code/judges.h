@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "nlohmann/json.hpp"
 #include "verifier/code/code_options.h"
 #include "verifier/code/code_tests.h"
 #include "verifier/code/drivers.h"
@@ -42,6 +43,9 @@ absl::StatusOr<SandboxReport> RunOnce(const CodeJob& job, const SandboxProgram& 
 absl::StatusOr<std::vector<SandboxReport>> RunPairOnce(const CodeJob& job,
                                                        const SandboxProgram& tester,
                                                        const SandboxProgram& candidate);
+// A driver that is told what to do on standard input.
+SandboxProgram DriverProgram(const std::string& source, const std::string& name,
+                             const nlohmann::json& told);
 // The candidate's driver told `mode` and what it may know; inputs: a JSON list or empty.
 SandboxProgram CandidateProgram(const CodeJob& job, const std::string& mode,
                                 const std::string& inputs);

@@ -45,6 +45,8 @@ class Remote:
         return wall.ask("call", self, list(arguments), keywords)
 
     def __getattr__(self, name):
+        if name in ("__name__", "__qualname__", "__wrapped__"):
+            raise AttributeError(name)
         if name.startswith("__") or name in PREDICATES:
             raise wall.taint("the tests ask an object of class %s for %s" % (self._class, name))
         if name in COMBINING and self._place not in wall.instances:
@@ -229,10 +231,13 @@ class Wall:
 def exception_of(name, message):
     # StopIteration would end a loop of the tests in silence.
     kind = getattr(builtins, name, None) if not name.startswith("Stop") else None
+    kind = SHARED.get(name, kind)
     try:
-        error = kind(message) if issubclass(kind, Exception) else None
+        error = kind.__new__(kind, message) if issubclass(kind, Exception) else None
     except TypeError:
         error = None
+    if error is not None:
+        error.args = (message,) if message else ()
     error = error or CandidateError("%s: %s" % (name, message) if message else name)
     error.of_candidate = True
     return error
@@ -256,10 +261,15 @@ def update(old, new):
         old.update(new)
     elif type(old) is ListNode or type(old) is TreeNode:
         old.__dict__.update(new.__dict__)
+    elif hasattr(old, "__dict__"):
+        old.__dict__.clear()
+        old.__dict__.update(new.__dict__)
 
 
 def changed_inside(old, new):
-    if type(old) is not type(new) or type(old) not in (list, dict, set, ListNode, TreeNode):
+    mutable = type(old) in (list, dict, set, ListNode, TreeNode) or \
+        SHARED.get(type(old).__name__) is type(old)
+    if type(old) is not type(new) or not mutable or isinstance(old, (tuple, enum.Enum)):
         return False
     update(old, new)
     return True
@@ -283,11 +293,13 @@ def run(job, report):
         return
     score = Score(job["stop"], wall)
     names = {"__name__": "tests", "_hone_equal": score.equal, "_hone_passed": score.ok,
-             "_hone_failed": score.fail}
+             "_hone_failed": score.fail, "_hone_tried": score.tried}
     try:
         report["undefined"] = bind(names, job, tests.free)
+        prepare_unittest(tests.texts)
         for code in tests.codes:
             exec(code, names)
+        run_unittests(names, score)
         report["finished"] = True
     except Stop:
         pass
@@ -304,24 +316,30 @@ def bind(names, job, free):
     """Gives each free name of the tests its meaning: the prompt's, the preamble's or, last, the
     candidate's; the entry point is always the candidate's. Returns the names nobody defines."""
     entry = job["entry"]
-    code = prompt_code(job["prompts"], entry)
-    exec(compile(code, "<prompt>", "exec", dont_inherit=True), names)
-    known = preamble() if set(free) - names.keys() - {entry, "candidate"} else {}
-    if not entry and not set(free) - names.keys() - known.keys():
-        # Something must be the candidate's: a function that is called as one of a module is.
+    scope = {"__name__": "prompt"}
+    define(helpers(job["prompts"], entry), scope)
+    given = {n: v for n, v in scope.items() if not n.startswith("__")}
+    known = preamble() if set(free) - given.keys() - {entry, "candidate"} else {}
+    if not entry and not set(free) - given.keys() - known.keys():
+        # Something must be the candidate's: what the prompt shows is there to be mended, and a
+        # function that is called as one of a module is its own.
+        given = {}
         known = {k: v for k, v in known.items()
                  if k in MODULES or getattr(v, "__module__", "") == __name__}
+    names.update(given)
+    SHARED.update({n: v for n, v in given.items() if isinstance(v, type) and
+                   v.__module__ == "prompt" and v.__name__ == n})
     for name in free:
         if name not in names and name in known:
             names[name] = known[name]
     wanted = [n for n in free if n == entry or n not in names and n != "candidate"]
     if entry and entry not in wanted:
         wanted.append(entry)
-    found = wall.ask("names", *wanted)
+    found = wall.ask("names", wanted, sorted(SHARED))
     for name in wanted:
         names.pop(name, None)
         if type(found) is dict and name in found:
-            names[name] = found[name]
+            names[name] = scope[name] = found[name]
             wall.given += not isinstance(found[name], Remote)
     remotes = {n: v._place for n, v in names.items() if type(v) is Remote}
     wall.classes = {p for n, p in remotes.items() if n[0].isupper()}

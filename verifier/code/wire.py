@@ -8,8 +8,11 @@
 # nothing else, whatever the other side wrote: no object of the candidate's own class, no subclass
 # and no code comes through. What is not plain data becomes a handle: a number that names an object
 # which stays where it is.
+import __future__
+import ast
 import collections
 import decimal
+import enum
 import fractions
 import json
 import math
@@ -39,6 +42,9 @@ class TreeNode:
         self.val = val
         self.left = left
         self.right = right
+
+
+SHARED = {}  # classes that the prompt defines, by name: each jail has its own of them
 
 
 def encode(value, handle, depth=0):
@@ -96,7 +102,22 @@ def encode_rare(value, kind, handle, depth):
                 return {"g": drawn, "more": True}
             drawn.append(encode(item, handle, depth))
         return {"g": drawn}
+    if SHARED.get(kind.__name__) is kind:
+        return {"o": [kind.__name__, encode_object(value, handle, depth)]}
     return handle(value)
+
+
+def encode_object(value, handle, depth):
+    """What an instance of a shared class holds: a member's name, a tuple's items, or attributes."""
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, tuple):
+        return {"t": [encode(v, handle, depth) for v in tuple.__iter__(value)]}
+    slots = [n for c in type(value).__mro__ for n in getattr(c, "__slots__", ()) if
+             n not in ("__dict__", "__weakref__") and hasattr(value, n)]
+    held = {n: getattr(value, n) for n in slots}
+    held.update(getattr(value, "__dict__", {}))
+    return {"d": [[str(n), encode(v, handle, depth)] for n, v in held.items()]}
 
 
 def encode_list_nodes(node, handle, depth):
@@ -158,7 +179,7 @@ def decode(value, lookup, depth=0):
     return lookup(value)
 
 
-RARE = set("inbcrFDyLT")
+RARE = set("inbcrFDyLTo")
 
 
 def decode_rare(tag, body, lookup, depth):
@@ -185,7 +206,26 @@ def decode_rare(tag, body, lookup, depth):
         for v in reversed(expect(body, list)):
             head = ListNode(decode(v, lookup, depth), head)
         return head
+    if tag == "o":
+        return decode_object(expect(body, list), lookup, depth)
     return decode_tree_nodes(expect(body, list), lookup, depth)
+
+
+def decode_object(body, lookup, depth):
+    """An instance of this jail's own class of that name. No attribute hides one of its methods."""
+    kind = SHARED[expect(body[0], str)]
+    held = decode(body[1], lookup, depth)
+    if issubclass(kind, enum.Enum):
+        return kind[expect(held, str)]
+    if issubclass(kind, tuple):
+        return tuple.__new__(kind, expect(held, tuple))
+    made = object.__new__(kind)
+    for name, value in expect(held, dict).items():
+        of_class = getattr(kind, expect(name, str), None)
+        if name.startswith("__") or callable(of_class) or isinstance(of_class, property):
+            raise ValueError("an attribute in the place of a method")
+        object.__setattr__(made, name, value)
+    return made
 
 
 def decode_tree_nodes(items, lookup, depth):
@@ -241,12 +281,74 @@ def parses(text):
 def prompt_code(prompts, entry):
     """The Python of the prompt: all of it, a fenced block of it, or its run of code lines; it
     defines the entry point. Empty when there is none."""
-    for text in prompts:
-        blocks = [b.split("\n", 1)[-1] for b in text.split("```")[1::2]]
-        for code in [text] + blocks[::-1] + [code_lines(text)]:
-            if entry and "def %s(" % entry in code and parses(code):
+    wanted = re.compile(r"^\s*(?:async def|def|class) %s\b" % re.escape(entry), re.M)
+    for text in prompts if entry else ():
+        for code in [text] + fenced(text)[::-1] + [code_lines(text)]:
+            if wanted.search(code) and parses(code):
                 return code
     return ""
+
+
+def fenced(text):
+    return [b.split("\n", 1)[-1] for b in text.split("```")[1::2]]
+
+
+def helpers(prompts, entry):
+    """What the prompt gives beside the entry point, wherever in it that stands: a list of
+    definitions, imports and assignments. What has no body yet is the candidate's to write."""
+    found = []
+    for text in prompts:
+        codes = [text] if parses(text) else fenced(text) or [code_lines(text)]
+        for code in codes:
+            tree = parsed(code)
+            found += [n for n in tree.body if gives(n, entry)] if tree else []
+    return found
+
+
+def parsed(code):
+    """A last function may lack its body."""
+    last = code.rstrip().split("\n")[-1]
+    indent = " " * (len(last) - len(last.lstrip()) + 4)
+    for text in (code, code.rstrip() + "\n" + indent + "pass\n"):
+        if parses(text):
+            return ast.parse(text)
+    return None
+
+
+def gives(node, entry):
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return True
+    if isinstance(node, ast.Assign):
+        return all(isinstance(t, ast.Name) and t.id != entry for t in node.targets)
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.target, ast.Name) and node.value is not None
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return False
+    return node.name != entry and not is_stub(node)
+
+
+def is_stub(node):
+    """Nothing but a docstring, pass, ... and NotImplementedError; of a class: in all its parts."""
+    if isinstance(node, ast.ClassDef):
+        return not node.bases and not node.decorator_list and all(is_stub(n) for n in node.body)
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return all(is_stub(n) for n in node.body)
+    if isinstance(node, ast.Raise):
+        return "NotImplementedError" in ast.dump(node)
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and
+                                          isinstance(node.value, ast.Constant))
+
+
+def define(statements, names):
+    """Runs each that can be run: examples of calls among them cannot."""
+    lazy = any(isinstance(n, ast.ImportFrom) and n.module == "__future__" for n in statements)
+    flags = __future__.annotations.compiler_flag if lazy else 0
+    for node in statements:
+        module = ast.Module([node], [])
+        try:
+            exec(compile(module, "<prompt>", "exec", flags, dont_inherit=True), names)
+        except Exception:
+            continue
 
 
 def code_lines(text):

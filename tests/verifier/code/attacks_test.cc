@@ -368,6 +368,99 @@ TEST_F(SandboxedAttack, AHelperOfThePromptIsNotTheCandidates) {
   EXPECT_EQ(verdict.outcome, Outcome::kWrong) << testing::PrintToString(verdict);
 }
 
+TEST_F(SandboxedAttack, AHelperIsThePromptsWhereverItStands) {
+  const std::string helper = "def same(a, b):\n    return a == b\n";
+  const std::string liar = "def same(a, b): return True\n";
+  const std::string klass = "class Box:\n  def get(self): return ", body = "def get(): return ";
+  const auto prompt = [&](const std::string& entry) {
+    return "Write it. We give you:\n```python\n" + helper + "```\nComplete:\n```python\n" + entry +
+           "```\n";
+  };
+  for (const auto& [row, code] : std::vector<std::pair<Json, std::string>>{
+           {{{"prompt", prompt("class Box:\n    def get(self):\n        \"\"\"Three.\"\"\"\n")},
+             {"entry_point", "Box"},
+             {"tests", "assert same(Box().get(), 3)"}},
+            klass},
+           {{{"prompt", prompt("class Box:\n    def get(self) -> int:\n")},
+             {"entry_point", "Box"},
+             {"tests", "assert same(Box().get(), 3)"}},
+            klass},
+           {{{"prompt", prompt("def get():\n    \"\"\"Three.\"\"\"\n")},
+             {"entry_point", "get"},
+             {"tests", "assert same(get(), 3)"}},
+            body},
+           {{{"prompt", prompt("def get():\n    pass\n")}, {"tests", "assert same(get(), 3)"}},
+            body}}) {
+    EXPECT_EQ(JudgeCode(CodeQuestion(row, code + "3\n")).outcome, Outcome::kCorrect) << row;
+    const Verdict verdict = JudgeCode(CodeQuestion(row, liar + code + "4\n"));
+    EXPECT_EQ(verdict.outcome, Outcome::kWrong) << row << testing::PrintToString(verdict);
+  }
+}
+
+// What the prompt shows to be mended or filled in is the candidate's.
+TEST_F(SandboxedAttack, AStubOfThePromptIsTheCandidates) {
+  const Json row = {{"prompt",
+                     "```python\ndef twice(x):\n    ...\n\ndef thrice(x):\n"
+                     "    raise NotImplementedError\n```"},
+                    {"entry_point", "twice"},
+                    {"tests", "assert twice(2) == 4\nassert thrice(2) == 6"}};
+  const std::string code = "def twice(x): return 2 * x\ndef thrice(x): return 3 * x\n";
+  EXPECT_EQ(JudgeCode(CodeQuestion(row, code)).outcome, Outcome::kCorrect);
+  const Json broken = {{"prompt", "Mend it:\n```python\ndef twice(x):\n    return x\n```"},
+                       {"tests", "assert twice(2) == 4"}};
+  EXPECT_EQ(JudgeCode(CodeQuestion(broken, code)).outcome, Outcome::kCorrect);
+  EXPECT_EQ(JudgeCode(CodeQuestion(broken, "def twice(x): return x")).outcome, Outcome::kWrong);
+}
+
+TEST_F(SandboxedAttack, AnObjectOfThePromptsClassIsDataAndKeepsItsMethods) {
+  const std::string point =
+      "class Point:\n    def __init__(self, x, y):\n        self.x, self.y = x, y\n"
+      "    def same(self, other):\n        return self.x == other.x and self.y == other.y\n";
+  const Json row = {
+      {"prompt", "```python\n" + point + "```\n```python\ndef move(p):\n    pass\n```"},
+      {"entry_point", "move"},
+      {"tests",
+       "p = Point(1, [2])\nq = move(p)\nassert q.same(Point(2, [2]))\n"
+       "assert p.x == 1"}};
+  EXPECT_EQ(JudgeCode(CodeQuestion(row, "def move(p): return Point(p.x + 1, p.y)")).outcome,
+            Outcome::kCorrect);
+  EXPECT_EQ(JudgeCode(CodeQuestion(row, point + "def move(p): return Point(p.x + 1, p.y)")).outcome,
+            Outcome::kCorrect);
+  for (const char* code :
+       {"def move(p):\n  q = Point(0, 0)\n  q.same = lambda other: True\n  return q",
+        "class Point:\n  def same(self, other): return True\ndef move(p): return Point()",
+        "def move(p):\n  p.x = 2\n  return p",
+        "class E:\n  def __eq__(self, o): return True\ndef move(p): return Point(E(), E())",
+        "def move(p):\n  q = Point(0, 0)\n  q.__dict__['__class__'] = 5\n  return q",
+        "class Sub(Point):\n  def same(self, other): return True\ndef move(p): return Sub(0, 0)",
+        "def move(p):\n  p.me = p\n  return p"}) {
+    const Verdict verdict = JudgeCode(CodeQuestion(row, code));
+    EXPECT_TRUE(IsVerdict(verdict.outcome)) << code << testing::PrintToString(verdict);
+    EXPECT_NE(verdict.outcome, Outcome::kCorrect) << code << testing::PrintToString(verdict);
+  }
+}
+
+TEST_F(SandboxedAttack, AnAssertThatTheTestsCatchCounts) {
+  for (const char* tests :
+       {"assert f(1) == 1\ntry:\n  assert f(2) == 5\nexcept AssertionError:\n  print('failed')",
+        "assert f(1) == 1\ntry:\n  assert f(2) == 5\nexcept:\n  pass",
+        "assert f(1) == 1\ntry:\n  f(2)\n  assert False\nexcept Exception:\n  pass",
+        "def test():\n  try:\n    for i in (1, 2):\n      assert f(i) == 1\n"
+        "  except Exception as e:\n    print(e)\ntest()"}) {
+    const Verdict verdict = JudgeCode(BareCode(tests, "f", "def f(x): return x"));
+    EXPECT_EQ(verdict.outcome, Outcome::kWrong) << tests << testing::PrintToString(verdict);
+  }
+  for (const char* tests :
+       {"try:\n  assert f(2) == 5\nexcept AssertionError:\n  assert f(2) == 2",
+        "assert f(1) == 1\ntry:\n  assert f(-1) == 1\nexcept ValueError:\n  pass",
+        "assert f(1) == 1\ntry:\n  f(-1)\n  assert False\nexcept ValueError:\n  assert True",
+        "try:\n  assert f(1) == 1\nexcept ValueError:\n  assert False"}) {
+    const Verdict verdict =
+        JudgeCode(BareCode(tests, "f", "def f(x):\n  if x < 0: raise ValueError(x)\n  return x"));
+    EXPECT_EQ(verdict.outcome, Outcome::kCorrect) << tests << testing::PrintToString(verdict);
+  }
+}
+
 // A skipped item costs nothing; a candidate must not be able to choose that.
 TEST_F(SandboxedAttack, ACandidateCannotBringAboutASkip) {
   const char* tests = "x = f(1)\nassert x == 5";

@@ -110,6 +110,27 @@ TEST_F(ProgramTests, TheTestsAfterALimitAreNotRun) {
   EXPECT_EQ(PartOf(verdict, "accuracy"), 0.0);
 }
 
+TEST_F(ProgramTests, AllTestsTogetherHaveALimit) {
+  Json tests = {{"inputs", Json::array()}, {"outputs", Json::array()}};
+  for (int i = 0; i < 9; ++i) {
+    tests["inputs"].push_back("1");
+    tests["outputs"].push_back("1");
+  }
+  const std::string slow = "import time\nwhile time.process_time() < 0.15: pass\nprint(1)";
+  ExpectOutcome(Outcome::kLimitExceeded, "all tests together took more than 500 ms of CPU time",
+                BareCode(tests, "", slow), {{"total_cpu_ms", "500"}});
+  ExpectOutcome(Outcome::kCorrect, "", BareCode(tests, "", slow), {{"total_cpu_ms", "5000"}});
+}
+
+TEST_F(ProgramTests, TestsMayBeJsonInAString) {
+  ExpectOutcome(Outcome::kCorrect, "all 3 tests",
+                BareCode(Doubles().dump(), "", "print(2 * int(input()))"));
+  Json row = {{"tests", "[{\"input\": \"1\\n2\", \"output\": \"3\"}]"}, {"func_name", "add"}};
+  Question question = CodeQuestion(row, "class Solution:\n  def add(self, a, b): return a + b");
+  question.bare = true;
+  ExpectOutcome(Outcome::kCorrect, "all 1 test", question);
+}
+
 TEST_F(ProgramTests, StopsAtTheFirstFailureWhenAsked) {
   const Question question = BareCode(Doubles(), "", "print(10)");
   EXPECT_EQ(JudgeCode(question).evidence.at("tests"), "wrong pass wrong");
@@ -227,6 +248,32 @@ TEST_F(AssertTests, CallACheckThatNobodyCalls) {
   const char* check = "def check(candidate):\n    assert candidate(2) == 4\n";
   ExpectOutcome(Outcome::kCorrect, "", BareCode(check, "f", "def f(x): return 2 * x"));
   ExpectOutcome(Outcome::kWrong, "", BareCode(check, "f", "def f(x): return x"));
+}
+
+TEST_F(AssertTests, RunTestCasesAndTestFunctions) {
+  const char* cases =
+      "import unittest\nclass T(unittest.TestCase):\n"
+      "  def setUp(self): self.two = 2\n"
+      "  def test_a(self): self.assertEqual(f(1), self.two)\n"
+      "  def test_b(self):\n    self.assertRaises(ValueError, f, -1)\n"
+      "    with self.assertRaises(ValueError): f(-2)\n"
+      "  def test_c(self): self.assertTrue(f(2) > 3); self.assertIn(4, [f(2)])\n"
+      "unittest.main()\n";
+  const char* functions =
+      "from solution import f\ndef test_a():\n  assert f(1) == 2\n"
+      "def test_b():\n  try:\n    f(-1)\n  except ValueError:\n    return\n  assert False\n";
+  const char* right = "def f(x):\n  if x < 0: raise ValueError(x)\n  return 2 * x";
+  for (const char* tests : {cases, functions}) {
+    ExpectOutcome(Outcome::kCorrect, "", BareCode(tests, "f", right));
+    ExpectOutcome(Outcome::kCorrect, "", BareCode(tests, "", right));
+    ExpectOutcome(Outcome::kWrong, "", BareCode(tests, "f", "def f(x): return 2 * x"));
+    ExpectOutcome(Outcome::kWrong, "", BareCode(tests, "f", "def f(x): raise ValueError(x)"));
+    ExpectOutcome(Outcome::kWrong, "",
+                  BareCode(tests, "f",
+                           "class A:\n  def __eq__(s, o): return True\n  __gt__ = __eq__\n"
+                           "def f(x):\n  if x < 0: raise ValueError(x)\n  return A()"));
+  }
+  ExpectOutcome(Outcome::kCorrect, "all 5 asserts", BareCode(cases, "f", right));
 }
 
 TEST_F(AssertTests, SeeWhatTheCandidateChangedInItsArguments) {
