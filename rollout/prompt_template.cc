@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "policy/tokenizer/utf8.h"
 
 namespace hone {
@@ -49,7 +50,9 @@ absl::string_view Trimmed(absl::string_view text) {
   return text;
 }
 
-void Plain(Messages messages, PromptText* out) { out->Append(messages[0].content); }
+void Plain(Messages messages, PromptText* out) {
+  out->Append(messages[0].content);
+}
 
 void R1Zero(Messages messages, PromptText* out) {
   out->Append(
@@ -129,9 +132,13 @@ void V31(Messages messages, absl::string_view end, PromptText* out) {
   if (after_user) out->Append(absl::StrCat("<｜Assistant｜>", end));
 }
 
-void V31Chat(Messages messages, PromptText* out) { V31(messages, kEndOfThought, out); }
+void V31Chat(Messages messages, PromptText* out) {
+  V31(messages, kEndOfThought, out);
+}
 
-void V31Think(Messages messages, PromptText* out) { V31(messages, "<think>", out); }
+void V31Think(Messages messages, PromptText* out) {
+  V31(messages, "<think>", out);
+}
 
 void V2Chat(Messages messages, PromptText* out) {
   out->Append("<｜begin▁of▁sentence｜>");
@@ -249,13 +256,20 @@ struct Template {
 };
 
 constexpr Template kTemplates[] = {
-    {"plain", Plain, true},         {"r1_zero", R1Zero, true},
-    {"tiny_zero", TinyZero, true},  {"r1_chat", R1Chat, false},
-    {"v3_chat", V3Chat, false},     {"v31_chat", V31Chat, false},
-    {"v31_think", V31Think, false}, {"v2_chat", V2Chat, false},
-    {"chatml", ChatMl, false},      {"qwen2", Qwen2, false},
-    {"qwq", Qwq, false},            {"qwen3", Qwen3, false},
-    {"llama3", Llama3, false},      {"qwen3_no_think", Qwen3NoThink, false},
+    {"plain", Plain, true},
+    {"r1_zero", R1Zero, true},
+    {"tiny_zero", TinyZero, true},
+    {"r1_chat", R1Chat, false},
+    {"v3_chat", V3Chat, false},
+    {"v31_chat", V31Chat, false},
+    {"v31_think", V31Think, false},
+    {"v2_chat", V2Chat, false},
+    {"chatml", ChatMl, false},
+    {"qwen2", Qwen2, false},
+    {"qwq", Qwq, false},
+    {"qwen3", Qwen3, false},
+    {"llama3", Llama3, false},
+    {"qwen3_no_think", Qwen3NoThink, false},
     {"llama3_2", Llama32, false},
 };
 

@@ -58,9 +58,8 @@ absl::StatusOr<TokenId> StopToken(const Tokenizer& tokenizer, const std::string&
 absl::Status EncodePrompt(const Tokenizer& tokenizer, Pending& pending) {
   for (Segment& segment : pending.prompt) {
     const PromptText text = {segment.text, segment.literal};
-    absl::StatusOr<std::vector<TokenId>> tokens = pending.prompt_tokens.empty()
-                                                      ? tokenizer.EncodePrompt(text)
-                                                      : tokenizer.EncodeText(text);
+    absl::StatusOr<std::vector<TokenId>> tokens =
+        pending.prompt_tokens.empty() ? tokenizer.EncodePrompt(text) : tokenizer.EncodeText(text);
     if (!tokens.ok()) return AboutTask(tokens.status(), pending.job->task);
     segment.first_token = static_cast<int32_t>(pending.prompt_tokens.size());
     segment.token_count = static_cast<int32_t>(tokens->size());

@@ -90,7 +90,7 @@ class DeepseekMoe(torch.nn.Module):
         super().__init__()
         def mlp(width):
             return tf.models.llama.modeling_llama.LlamaMLP(
-                tf.LlamaConfig(hidden_size=config.hidden_size, intermediate_size=width))
+                tf.LlamaConfig(**dict(COMMON, intermediate_size=width)))
         self.chosen = chosen
         self.gate = torch.nn.Linear(config.hidden_size, experts, bias=False)
         self.experts = torch.nn.ModuleList(mlp(inner) for _ in range(experts))

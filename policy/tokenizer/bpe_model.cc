@@ -145,7 +145,7 @@ void BpeModel::MergeByHeap(Scratch* scratch) const {
 void BpeModel::MergeByRank(Scratch* scratch) const {
   const int32_t count = static_cast<int32_t>(scratch->symbols_.size());
   absl::flat_hash_map<int32_t, std::vector<int32_t>> positions;  // by rank
-  std::vector<int32_t> ranks;                                   // a heap of its keys
+  std::vector<int32_t> ranks;                                    // a heap of its keys
   const auto offer = [&](int32_t position) {
     const Merge* merge = FindAt(*scratch, position);
     if (merge == nullptr) return;

@@ -46,10 +46,10 @@ absl::Status CheckSettings(const json& root) {
        {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"}) {
     if (IsSet(model, setting)) return Refuse(absl::StrCat("\"", setting, "\" of a BPE model"));
   }
-  return CheckKeys(model, "BPE model",
-                   {"type", "dropout", "unk_token", "continuing_subword_prefix",
-                    "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges", "vocab",
-                    "merges"});
+  return CheckKeys(
+      model, "BPE model",
+      {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+       "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
 }
 
 // An unknown token is used for what the vocabulary lacks; with all bytes there it never is.

@@ -54,10 +54,10 @@ CodePtr CompilePcre(const std::string& pattern, int* error) {
   assert(context != nullptr);
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   PCRE2_SIZE at = 0;
-  CodePtr code(pcre2_compile(BytesOf(pattern), pattern.size(),
-                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
-                                 PCRE2_USE_OFFSET_LIMIT,
-                             error, &at, context.get()));
+  CodePtr code(pcre2_compile(
+      BytesOf(pattern), pattern.size(),
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
+      error, &at, context.get()));
   // Without JIT the interpreter does the same, more slowly.
   if (code != nullptr) pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
   return code;
@@ -101,8 +101,8 @@ std::vector<uint64_t> FindCharactersWith(const std::string& property) {
   const std::string& text = AllCharacters();
   std::vector<uint64_t> bits((0x110000 + 63) / 64);
   for (size_t from = 0;;) {
-    const int found = pcre2_match(code.get(), BytesOf(text), text.size(), from,
-                                  PCRE2_NO_UTF_CHECK, search.data.get(), search.context.get());
+    const int found = pcre2_match(code.get(), BytesOf(text), text.size(), from, PCRE2_NO_UTF_CHECK,
+                                  search.data.get(), search.context.get());
     if (found == PCRE2_ERROR_NOMATCH) return bits;
     assert(found > 0);
     const PCRE2_SIZE* at = pcre2_get_ovector_pointer(search.data.get());
@@ -150,9 +150,9 @@ absl::Status PcreMatcher::FindAll(absl::string_view text, std::vector<Match>* ma
     if (found == PCRE2_ERROR_NOMATCH && until == text.size()) break;
     const bool late = std::chrono::steady_clock::now() - started > kTimeLimit;
     if ((found < 0 && found != PCRE2_ERROR_NOMATCH) || late) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the pattern gave up on a text of ", text.size(), " bytes: ",
-          late ? std::string("more than 20 seconds") : WordsOf(found)));
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the pattern gave up on a text of ", text.size(),
+                       " bytes: ", late ? std::string("more than 20 seconds") : WordsOf(found)));
     }
     Match match{until, until};
     if (found > 0) {

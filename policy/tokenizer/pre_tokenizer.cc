@@ -151,8 +151,7 @@ absl::Status PreTokenizer::AddSplit(const json& part, const Options& options) {
   if (!regex.is_string()) {
     return Invalid("the pattern of a Split is not {\"String\": ...} or {\"Regex\": ...}");
   }
-  const absl::StatusOr<PatternNode> tree =
-      ParseSplitPattern(regex.get_ref<const std::string&>());
+  const absl::StatusOr<PatternNode> tree = ParseSplitPattern(regex.get_ref<const std::string&>());
   if (!tree.ok()) {
     return absl::Status(tree.status().code(), absl::StrCat("tokenizer.json: pre_tokenizer Split: ",
                                                            tree.status().message()));
@@ -202,9 +201,8 @@ PreTokenizer::Memory PreTokenizer::NewMemory() const {
 }
 
 size_t PreTokenizer::slow_stages() const {
-  return static_cast<size_t>(std::count_if(stages_.begin(), stages_.end(), [](const Stage& stage) {
-    return stage.fast == nullptr;
-  }));
+  return static_cast<size_t>(std::count_if(
+      stages_.begin(), stages_.end(), [](const Stage& stage) { return stage.fast == nullptr; }));
 }
 
 absl::Status PreTokenizer::Split(absl::string_view text, Memory* memory, Sink sink) const {

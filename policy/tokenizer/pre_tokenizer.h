@@ -45,7 +45,7 @@ class PreTokenizer {
   class Memory {
    private:
     friend class PreTokenizer;
-    std::vector<RunMatcher::Memory> runs_;         // by stage
+    std::vector<RunMatcher::Memory> runs_;                  // by stage
     std::vector<std::vector<PcreMatcher::Match>> matches_;  // by stage
     std::string prefixed_;
   };

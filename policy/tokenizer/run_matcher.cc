@@ -48,8 +48,8 @@ uint32_t CharacterAt(const char* p, int32_t* bytes) {
   if (first < 0xf0) {
     return *bytes = 3, (first & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f);
   }
-  return *bytes = 4, (first & 0x07) << 18 | (byte(1) & 0x3f) << 12 | (byte(2) & 0x3f) << 6 |
-                         (byte(3) & 0x3f);
+  return *bytes = 4,
+         (first & 0x07) << 18 | (byte(1) & 0x3f) << 12 | (byte(2) & 0x3f) << 6 | (byte(3) & 0x3f);
 }
 
 bool IsAscii(char byte) {
@@ -226,16 +226,28 @@ const char* RunMatcher::MatchRun(const Items& items, size_t at, const char* p, c
   const Item& item = items[at];
   Memory::Failure* failed = item.run >= 0 ? &memory->failed_[item.run] : nullptr;
   if (failed != nullptr && p >= failed->begin && p < failed->end) return nullptr;
+  // Where a beginning further on in this run failed: its ends are known to fail.
+  const bool usable =
+      failed != nullptr && failed->begin < failed->end && !(item.possessive && item.min > 1);
+  const char* known = usable ? failed->begin : nullptr;
+  const char* run_end = nullptr;
   const char* q = p;
   int32_t count = 0;
-  for (int32_t bytes = 0; q < end && count != item.max; q += bytes, ++count) {
-    if ((MaskAt(q, &bytes) & item.mask) == 0) break;
+  int32_t limit = item.max;
+  for (int32_t bytes = 0; q < end; q += bytes, ++count) {
+    if (q == known) {
+      known = nullptr;
+      run_end = failed->end;
+      limit = count + std::max(item.min - 1, 0);
+      if (item.possessive) limit = count = -1;  // its one end failed
+    }
+    if (count == limit || (MaskAt(q, &bytes) & item.mask) == 0) break;
   }
-  const char* const run_end = q;
+  if (run_end == nullptr) run_end = q;
   for (; count >= item.min; --count) {
-    const char* matched = at + 1 == items.size() ? q : Match(items, at + 1, q, end, memory);
+    const char* const matched = at + 1 == items.size() ? q : Match(items, at + 1, q, end, memory);
     if (matched != nullptr) return matched;
-    if (count == 0 || item.possessive) break;
+    if (count == item.min || item.possessive) break;
     do --q;
     while ((*q & 0xc0) == 0x80);
   }

@@ -85,7 +85,7 @@ class RunMatcher {
   const std::vector<Items> choices_;  // at most 64
   const CharacterMasks masks_;
   const int32_t runs_;
-  std::vector<uint32_t> first_;                 // by choice: sets that can begin it
+  std::vector<uint32_t> first_;                // by choice: sets that can begin it
   std::array<uint64_t, 128> ascii_choices_{};  // by character: choices that it can begin
 };
 

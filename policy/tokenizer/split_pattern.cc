@@ -25,10 +25,10 @@ constexpr std::pair<uint32_t, uint32_t> kSpaces[] = {
     {0x09, 0x0d},     {0x20, 0x20},     {0x85, 0x85},     {0xa0, 0xa0},     {0x1680, 0x1680},
     {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}};
 
-constexpr const char* kCategories[] = {
-    "L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "Me", "N", "Nd", "Nl", "No", "P",  "Pc",
-    "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp", "C",
-    "Cc", "Cf", "Co", "Cn"};
+constexpr const char* kCategories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc",
+                                       "Me", "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps",
+                                       "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So",
+                                       "Z",  "Zs", "Zl", "Zp", "C",  "Cc", "Cf", "Co", "Cn"};
 constexpr const char* kScripts[] = {"Han",      "Hiragana", "Katakana", "Hangul", "Latin",
                                     "Greek",    "Cyrillic", "Arabic",   "Hebrew", "Thai",
                                     "Armenian", "Bopomofo", "Tibetan",  "Khmer",  "Devanagari"};
@@ -71,9 +71,8 @@ class Parser {
 
   absl::StatusOr<PatternNode> Parse() {
     if (all_.size() > kMaxPatternBytes) {
-      return absl::InvalidArgumentError(absl::StrCat("the pattern has ", all_.size(),
-                                                     " bytes; at most ", kMaxPatternBytes,
-                                                     " are accepted"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the pattern has ", all_.size(), " bytes; at most ", kMaxPatternBytes, " are accepted"));
     }
     PatternNode root;
     if (!Choice(false, 0, &root)) return error_;

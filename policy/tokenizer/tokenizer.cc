@@ -42,8 +42,8 @@ absl::Status CheckFile(const json& root) {
 }
 
 absl::Status FillSpecial(const json& root, const TokenizerFiles& files, TokenizerParts* parts) {
-  absl::StatusOr<TextFrame> frame = ParsePostProcessor(
-      MemberOf(root, "post_processor"), static_cast<int32_t>(parts->content.size()));
+  absl::StatusOr<TextFrame> frame = ParsePostProcessor(MemberOf(root, "post_processor"),
+                                                       static_cast<int32_t>(parts->content.size()));
   if (!frame.ok()) return frame.status();
   parts->special.prefix = std::move(frame->prefix);
   parts->special.suffix = std::move(frame->suffix);
@@ -132,8 +132,8 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::EncodePrompt(const PromptText& t
   absl::StatusOr<std::vector<TokenId>> tokens = EncodeText(text);
   const std::vector<TokenId>& prefix = special().prefix;
   if (!tokens.ok() || prefix.empty()) return tokens;
-  const bool begun = tokens->size() >= prefix.size() &&
-                     std::equal(prefix.begin(), prefix.end(), tokens->begin());
+  const bool begun =
+      tokens->size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), tokens->begin());
   const bool has_bos = bos() >= 0 && !tokens->empty() && (*tokens)[0] == bos();
   if (!begun && !has_bos) tokens->insert(tokens->begin(), prefix.begin(), prefix.end());
   return tokens;

@@ -76,9 +76,8 @@ class Reader {
 
   // `key` is "eos_token", "bos_token" or "pad_token".
   absl::Status Named(const std::string& key, TokenId* token) const {
-    for (const auto& [config, file] :
-         {std::pair(&configs_.tokenizer, "tokenizer_config.json"),
-          std::pair(&configs_.map, "special_tokens_map.json")}) {
+    for (const auto& [config, file] : {std::pair(&configs_.tokenizer, "tokenizer_config.json"),
+                                       std::pair(&configs_.map, "special_tokens_map.json")}) {
       const std::string name = TokenName(*config, key.c_str());
       if (name.empty()) continue;
       *token = find_(name);
@@ -90,8 +89,9 @@ class Reader {
     if (absl::Status status = Numbered(key + "_id", &ids); !status.ok()) return status;
     if (ids.empty()) return absl::OkStatus();
     if (content_(ids[0]).empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("generation_config.json gives ", key, "_id as ",
-                                                     ids[0], "; tokenizer.json has no such token"));
+      return absl::InvalidArgumentError(absl::StrCat("generation_config.json gives ", key,
+                                                     "_id as ", ids[0],
+                                                     "; tokenizer.json has no such token"));
     }
     *token = ids[0];
     return absl::OkStatus();
@@ -137,9 +137,9 @@ class Reader {
       const bool number = error == std::errc() && end == key.data() + key.size();
       const std::string content = value.is_object() ? TokenName(value, "content") : "";
       if (number && !content.empty() && content_(id) == content) continue;
-      return absl::InvalidArgumentError(absl::StrCat(
-          "tokenizer_config.json: added_tokens_decoder has \"", content, "\" as ", key,
-          "; tokenizer.json has \"", number ? content_(id) : "", "\" there"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("tokenizer_config.json: added_tokens_decoder has \"", content, "\" as ", key,
+                       "; tokenizer.json has \"", number ? content_(id) : "", "\" there"));
     }
     return absl::OkStatus();
   }
@@ -170,10 +170,15 @@ absl::Status ReadEnds(const Reader& reader, bool has_config, SpecialTokens* spec
 }  // namespace
 
 const std::vector<std::string>& TokenizerFileNames() {
-  static const auto* const names = new std::vector<std::string>{
-      "tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json",
-      "generation_config.json", "added_tokens.json",  "chat_template.jinja",
-      "chat_template.json",  "vocab.json",            "merges.txt"};
+  static const auto* const names = new std::vector<std::string>{"tokenizer.json",
+                                                                "tokenizer_config.json",
+                                                                "special_tokens_map.json",
+                                                                "generation_config.json",
+                                                                "added_tokens.json",
+                                                                "chat_template.jinja",
+                                                                "chat_template.json",
+                                                                "vocab.json",
+                                                                "merges.txt"};
   return *names;
 }
 
@@ -211,8 +216,8 @@ absl::Status ReadSpecialTokens(const TokenizerFiles& files,
   if (special->eos >= 0) stop.insert(stop.begin(), special->eos);
   special->stop.clear();
   for (const TokenId id : stop) {
-    const bool new_one = std::find(special->stop.begin(), special->stop.end(), id) ==
-                         special->stop.end();
+    const bool new_one =
+        std::find(special->stop.begin(), special->stop.end(), id) == special->stop.end();
     if (new_one) special->stop.push_back(id);
   }
   return ReadEnds(reader, files.count("tokenizer_config.json") > 0, special);

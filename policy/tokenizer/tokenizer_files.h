@@ -16,7 +16,7 @@
 
 namespace hone {
 
-inline constexpr size_t kMaxTokenizerFileBytes = size_t{64} << 20;  // tokenizer.json
+inline constexpr size_t kMaxTokenizerFileBytes = size_t{64} << 20;    // tokenizer.json
 inline constexpr size_t kMaxTokenizerConfigBytes = size_t{16} << 20;  // each of the others
 
 // Name to bytes, as they are: what is copied beside saved weights.

@@ -53,7 +53,8 @@ absl::Status WordTokenizer::EncodeWord(absl::string_view word, std::vector<Token
   return absl::OkStatus();
 }
 
-absl::Status WordTokenizer::EncodeWords(absl::string_view text, std::vector<TokenId>* tokens) const {
+absl::Status WordTokenizer::EncodeWords(absl::string_view text,
+                                        std::vector<TokenId>* tokens) const {
   size_t begin = 0;
   for (size_t i = 0; i < text.size();) {
     const Utf8Front front = ReadUtf8(text.substr(i));

@@ -111,7 +111,7 @@ Json LayersJson(const ModelConfig& config) {
     json["chosen"] = config.num_experts_per_tok;
     json["shared"] = config.n_shared_experts;
   }
-  json["position"] = config.rope_scaling.yarn ? "yarn" : "rope";
+  json["position"] = config.rope_scaling.yarn() ? "yarn" : "rope";
   return json;
 }
 

@@ -78,8 +78,8 @@ absl::StatusOr<Json> DecodeRow(const JsonlRow& row, const Tokenizer& tokenizer) 
     if (good) tokens.push_back((*ids)[i].get<TokenId>());
   }
   if (!good) {
-    return Bad(row, absl::StrCat("\"ids\" is not a list of token ids in [0, ", tokenizer.size(),
-                                 ")"));
+    return Bad(row,
+               absl::StrCat("\"ids\" is not a list of token ids in [0, ", tokenizer.size(), ")"));
   }
   return Json{{"id", IdOf(row.value)}, {"text", tokenizer.Decode(tokens)}};
 }
@@ -123,17 +123,19 @@ Action SetUpTokenize(CLI::App& app, const Globals& globals) {
   app.add_flag("--add-special-tokens", flags->special,
                "bos and eos round each text as the files say, never a second bos")
       ->excludes(decode);
-  auto* chosen = app.add_option("--template", flags->prompt_template,
-                                "put \"text\" (a question) or \"messages\" ([{\"role\",\"content\"}]) "
-                                "through a prompt template: " +
-                                    absl::StrJoin(TemplateNames(), ", "))
-                     ->excludes(decode);
+  auto* chosen =
+      app.add_option("--template", flags->prompt_template,
+                     "put \"text\" (a question) or \"messages\" ([{\"role\",\"content\"}]) "
+                     "through a prompt template: " +
+                         absl::StrJoin(TemplateNames(), ", "))
+          ->excludes(decode);
   app.add_flag("--trust-content", flags->trust,
                "recognise special tokens in the contents of messages too, as chat templates of "
                "other libraries do")
       ->needs(chosen);
   app.footer(
-      "Rows out: {\"id\",\"ids\"}, with \"text\" where a template made it, or {\"id\",\"text\"} with "
+      "Rows out: {\"id\",\"ids\"}, with \"text\" where a template made it, or {\"id\",\"text\"} "
+      "with "
       "--decode. Special tokens in \"text\" are recognised; none are added unless asked for.");
   return [flags, &globals] { return Tokenize(*flags, globals); };
 }

@@ -105,12 +105,21 @@ struct ProcessVerifier::State {
     return verdict;
   }
 
+  absl::StatusOr<std::unique_ptr<WorkerProcess>> StartJailed() const {
+    SandboxProgram program;
+    program.argv = options.argv;
+    program.files = options.files;
+    program.limits = options.limits;
+    return WorkerProcess::StartJailed(options.sandbox, std::move(program), options.log);
+  }
+
   // Starts the slot's worker where there is none, and hears its hello. DEADLINE_EXCEEDED: it is
   // still starting at `limit`, and stays. Every other error ends it.
   absl::Status Greet(Slot& slot, WorkerHello* said, absl::Time limit) {
     if (slot.worker == nullptr) {
       starts.fetch_add(1);
-      auto worker = WorkerProcess::Start(options.argv, options.log);
+      auto worker = options.sandbox == nullptr ? WorkerProcess::Start(options.argv, options.log)
+                                               : StartJailed();
       if (!worker.ok()) return worker.status();
       slot.worker = *std::move(worker);
       slot.greeted = false;

@@ -5,6 +5,7 @@
 #ifndef HONE_SERVICES_CLIENTS_PROCESS_VERIFIER_H_
 #define HONE_SERVICES_CLIENTS_PROCESS_VERIFIER_H_
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,10 +20,13 @@ namespace hone {
 
 struct ProcessVerifierOptions {
   std::vector<std::string> argv;
-  std::string name;      // empty: the hello's
-  std::string identity;  // all that decides a verdict; hashed into config_hash
-  int workers = 1;       // processes, 1..64
-  int in_flight = 8;     // items a worker holds at once, 1..256
+  std::shared_ptr<Sandbox> sandbox;  // not null: workers are jailed, argv and files are the jail's
+  std::map<std::string, std::string> files;  // of the jail: name -> bytes
+  SandboxLimits limits;                      // of a worker's whole life
+  std::string name;                          // empty: the hello's
+  std::string identity;                      // all that decides a verdict; hashed into config_hash
+  int workers = 1;                           // processes, 1..64
+  int in_flight = 8;                         // items a worker holds at once, 1..256
   absl::Duration item_timeout = absl::Seconds(30);   // of silence while items wait
   absl::Duration start_timeout = absl::Seconds(60);  // until the hello
   // The declared range and from where on an item is correct; unset: the hello's, else 0, 1, max.

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <initializer_list>
+#include <numeric>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -144,16 +147,81 @@ void ReadProcessOptions(OptionReader& reader, ProcessVerifierOptions* to) {
   to->threshold = reader.Number("threshold");
 }
 
+constexpr int64_t kJailedCpuMs = 3600 * 1000;  // of one worker's life: then the next takes over
+constexpr int64_t kJailedWallMs = 4 * 3600 * 1000;
+constexpr int kJailedMemoryMb = 512;
+
+bool IsOfTheSystem(const std::string& path) {
+  return absl::StartsWith(path, "/usr/") || absl::StartsWith(path, "/bin/") ||
+         absl::StartsWith(path, "/lib");
+}
+
+// A file of the outside as a file of the jail; *path is where it is there.
+absl::Status TakeIntoJail(std::string* path, ProcessVerifierOptions* to) {
+  std::ifstream file(*path, std::ios::binary);
+  if (!file) return absl::NotFoundError(absl::StrCat("no file at ", *path));
+  std::stringstream bytes;
+  bytes << file.rdbuf();
+  const std::string name = path->substr(path->rfind('/') + 1);
+  if (!to->files.emplace(name, bytes.str()).second) {
+    return absl::InvalidArgumentError(absl::StrCat("two files are called ", name));
+  }
+  *path = absl::StrCat("/box/", name);
+  return absl::OkStatus();
+}
+
+// Workers in a jail each: no network, no files but /usr and those that the command or the option
+// `files` names. Where that is not permitted here, an error; never a worker without a jail.
+absl::Status JailWorkers(OptionReader& reader, absl::Span<const size_t> arguments,
+                         ProcessVerifierOptions* to) {
+  const std::string jail = reader.Text("jail", "false");
+  if (jail != "true" && jail != "false") {
+    return absl::InvalidArgumentError(absl::StrCat("jail: \"", jail, "\", true or false"));
+  }
+  const std::string others = reader.Text("files", "");
+  to->limits.memory_bytes = int64_t{reader.Count("memory_mb", kJailedMemoryMb)} << 20;
+  if (jail == "false") return absl::OkStatus();
+  for (const size_t i : arguments) {
+    std::string& argument = to->argv[i];
+    std::error_code error;
+    if (IsOfTheSystem(argument) || !std::filesystem::is_regular_file(argument, error)) continue;
+    const absl::Status taken = TakeIntoJail(&argument, to);
+    if (!taken.ok()) return taken;
+  }
+  for (absl::string_view other : absl::StrSplit(others, ',', absl::SkipWhitespace())) {
+    std::string path(absl::StripAsciiWhitespace(other));
+    const absl::Status taken = TakeIntoJail(&path, to);
+    if (!taken.ok()) return taken;
+  }
+  to->limits.cpu_ms = kJailedCpuMs;
+  to->limits.wall_ms = kJailedWallMs;
+  to->limits.processes = 64;
+  absl::StrAppend(&to->identity, "\njailed");
+  for (const auto& [name, bytes] : to->files) absl::StrAppend(&to->identity, "\n", name, bytes);
+  SandboxOptions options;
+  options.slots = to->workers + 1;  // one that is being stopped still holds its slot
+  options.warm_modules = {"sys"};   // workers are executed, not forked from the warm one
+  absl::StatusOr<std::unique_ptr<Sandbox>> sandbox = StartSandbox(options);
+  if (!sandbox.ok()) return sandbox.status();
+  to->sandbox = *std::move(sandbox);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Verifier>> OpenExec(const VerifierSpec& spec,
                                                    const VerifierOptions& options, WorkerLog log) {
   OptionReader reader(spec.text, options,
                       {"workers", "in_flight", "timeout_s", "start_timeout_s", "min", "max",
-                       "threshold", "cases", "waive"});
+                       "threshold", "jail", "files", "memory_mb", "cases", "waive"});
   ProcessVerifierOptions process;
   ReadProcessOptions(reader, &process);
   if (!reader.status().ok()) return reader.status();
   process.argv = spec.command;
   process.identity = spec.text;
+  std::vector<size_t> arguments(process.argv.size());
+  std::iota(arguments.begin(), arguments.end(), size_t{0});
+  const absl::Status jailed = JailWorkers(reader, arguments, &process);
+  if (!jailed.ok()) return jailed;
+  if (!reader.status().ok()) return reader.status();
   process.log = std::move(log);
   return ProcessVerifier::Open(std::move(process));
 }
@@ -163,7 +231,7 @@ absl::StatusOr<std::unique_ptr<Verifier>> OpenPython(const VerifierSpec& spec,
                                                      WorkerLog log) {
   OptionReader reader(spec.text, options,
                       {"workers", "in_flight", "timeout_s", "start_timeout_s", "min", "max",
-                       "threshold", "interpreter", "cases", "waive"});
+                       "threshold", "interpreter", "jail", "files", "memory_mb", "cases", "waive"});
   ProcessVerifierOptions process;
   ReadProcessOptions(reader, &process);
   const std::string python = reader.Text("interpreter", kDefaultPython);
@@ -175,6 +243,9 @@ absl::StatusOr<std::unique_ptr<Verifier>> OpenPython(const VerifierSpec& spec,
   process.name = absl::StrCat("python:", spec.function);
   // Another text of the function is another verifier.
   process.identity = absl::StrCat(spec.function, "\n", *source);
+  const absl::Status jailed = JailWorkers(reader, {3}, &process);
+  if (!jailed.ok()) return jailed;
+  if (!reader.status().ok()) return reader.status();
   process.log = std::move(log);
   return ProcessVerifier::Open(std::move(process));
 }

@@ -150,7 +150,44 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(
   return worker;
 }
 
+absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::StartJailed(
+    std::shared_ptr<Sandbox> sandbox, SandboxProgram program, WorkerLog log) {
+  Pipe in, out, error, stop, end;
+  if (!in.Open() || !out.Open() || !error.Open() || !stop.Open() || !end.Open()) {
+    return absl::ResourceExhaustedError(absl::StrCat("no pipe for a worker: ", strerror(errno)));
+  }
+  std::unique_ptr<WorkerProcess> worker(new WorkerProcess());
+  worker->stdin_fd_ = Keep(&in.write);
+  worker->stdout_fd_ = Keep(&out.read);
+  worker->stderr_fd_ = Keep(&error.read);
+  worker->stop_fd_ = Keep(&stop.write);
+  worker->pid_fd_ = Keep(&end.read);
+  worker->log_ = std::move(log);
+  worker->jail_end_ = std::make_shared<std::string>();
+  program.streams = {std::exchange(in.read, -1), std::exchange(out.write, -1),
+                     std::exchange(error.write, -1)};
+  program.stop_fd = std::exchange(stop.read, -1);
+  worker->jail_ = std::thread([sandbox = std::move(sandbox), program = std::move(program),
+                               end_fd = std::exchange(end.write, -1), said = worker->jail_end_] {
+    const absl::StatusOr<SandboxReport> report = sandbox->Run(program);
+    *said = !report.ok() ? absl::StrCat("could not be run: ", report.status().message())
+            : report->ending == SandboxEnding::kExited
+                ? absl::StrCat("exited with status ", report->exit_code)
+                : absl::StrCat("was stopped in its jail: ", SandboxEndingName(report->ending));
+    for (const int fd : program.streams) close(fd);
+    close(program.stop_fd);
+    close(end_fd);  // last: that it ended is seen when *said says how
+  });
+  return worker;
+}
+
 WorkerProcess::~WorkerProcess() {
+  if (jail_.joinable()) {
+    close(std::exchange(stop_fd_, -1));
+    jail_.join();
+    if (stderr_fd_ >= 0) ReadStderr();
+    LogLines(/*last=*/true);
+  }
   if (pid_ > 0) {
     kill(-pid_, SIGKILL);
     kill(pid_, SIGKILL);
@@ -160,7 +197,7 @@ WorkerProcess::~WorkerProcess() {
     if (stderr_fd_ >= 0) ReadStderr();
     LogLines(/*last=*/true);
   }
-  for (const int fd : {pid_fd_, stdin_fd_, stdout_fd_, stderr_fd_}) {
+  for (const int fd : {pid_fd_, stdin_fd_, stdout_fd_, stderr_fd_, stop_fd_}) {
     if (fd >= 0) close(fd);
   }
 }
@@ -237,10 +274,12 @@ absl::Status WorkerProcess::HowItEnded() {
   // Its pipes close a moment before it can be waited for.
   pollfd end = {pid_fd_, POLLIN, 0};
   poll(&end, 1, 200);
-  siginfo_t info = {};
   std::string how = "closed its stdout";
-  if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-      info.si_pid == pid_) {
+  siginfo_t info = {};
+  if (jail_.joinable()) {
+    if (end.revents != 0) how = *jail_end_;
+  } else if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+             info.si_pid == pid_) {
     how = info.si_code == CLD_EXITED ? absl::StrCat("exited with status ", info.si_status)
                                      : absl::StrCat("was killed by signal ", info.si_status);
   }

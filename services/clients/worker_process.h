@@ -10,11 +10,13 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "verifier/sandbox/sandbox.h"
 
 namespace hone {
 
@@ -34,7 +36,11 @@ class WorkerProcess {
   // argv[0] is looked up in PATH. NOT_FOUND: there is no such program, or it may not be executed.
   static absl::StatusOr<std::unique_ptr<WorkerProcess>> Start(const std::vector<std::string>& argv,
                                                               WorkerLog log);
-  // Kills the process group and reaps the child.
+  // The same in a jail of `sandbox`, which must have a slot free for as long as the worker lives.
+  // That it cannot be started shows as its end. `program` has argv, files and limits.
+  static absl::StatusOr<std::unique_ptr<WorkerProcess>> StartJailed(
+      std::shared_ptr<Sandbox> sandbox, SandboxProgram program, WorkerLog log);
+  // Kills the process group and reaps the child, or stops the jail.
   ~WorkerProcess();
   WorkerProcess(const WorkerProcess&) = delete;
 
@@ -54,7 +60,10 @@ class WorkerProcess {
   void LogLines(bool last);
   absl::Status HowItEnded();
 
-  pid_t pid_ = -1;
+  pid_t pid_ = -1;    // -1: jailed
+  std::thread jail_;  // runs the jail; when it ends pid_fd_ is readable and jail_end_ set
+  int stop_fd_ = -1;  // closed to stop the jail
+  std::shared_ptr<std::string> jail_end_;
   int pid_fd_ = -1, stdin_fd_ = -1, stdout_fd_ = -1, stderr_fd_ = -1;
   std::string outgoing_;
   std::string incoming_;

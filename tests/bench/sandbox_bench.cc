@@ -19,7 +19,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "verifier/sandbox/descriptor.h"
+#include "verifier/sandbox/read_file.h"
 #include "verifier/sandbox/sandbox.h"
 
 namespace hone {
@@ -54,23 +54,13 @@ solve()
 )";
 
 // By read: a stream throws where a process dies between open and read.
-std::string Slurp(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; file.open() && (n = read(file.get(), buffer, sizeof buffer)) > 0;) {
-    text.append(buffer, static_cast<size_t>(n));
-  }
-  return text;
-}
-
 long Count(const std::string& folder) {
   std::error_code error;
   return std::distance(fs::directory_iterator(folder, error), fs::directory_iterator());
 }
 
 std::string Field(const std::string& path, const std::string& key) {
-  const std::string text = Slurp(path);
+  const std::string text = ReadFile(path);
   const size_t at = text.find(key);
   return at == std::string::npos ? "?" : text.substr(at, text.find('\n', at) - at);
 }
@@ -79,14 +69,14 @@ void PrintFootprint(const char* when) {
   std::string spawner;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     if (std::atoi(entry.path().filename().c_str()) == 0) continue;
-    const std::string stat = Slurp(entry.path().string() + "/stat");
+    const std::string stat = ReadFile(entry.path().string() + "/stat");
     if (absl::StrContains(stat, absl::StrCat("(hone-sandbox) S ", getpid(), " "))) {
       spawner = entry.path().string();
     }
   }
   // The kernel's own count: it knows groups that are removed and yet not gone.
   const std::vector<std::string> groups = absl::StrSplit(Field("/proc/cgroups", "memory"), '\t');
-  const std::string mounts = Slurp("/proc/self/mountinfo") + Slurp(spawner + "/mountinfo");
+  const std::string mounts = ReadFile("/proc/self/mountinfo") + ReadFile(spawner + "/mountinfo");
   std::printf(
       "%s: service %s, %ld descriptors; spawner %s, %ld descriptors; %ld mounts, "
       "%s memory control groups\n",

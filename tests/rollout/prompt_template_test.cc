@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/prompt_template.h"
 
+#include <fstream>
+#include <set>
+
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 namespace hone {
 namespace {
@@ -48,6 +52,64 @@ TEST(PromptTemplate, SaysWhichPromptsEndInsideAnOpenedThink) {
   EXPECT_FALSE(PrefillsThink("r1_zero"));
   EXPECT_FALSE(PrefillsThink("plain"));
   EXPECT_FALSE(PrefillsThink("unknown"));
+}
+
+TEST(PromptTemplate, RendersConversationsAsThePublishedTemplatesDo) {
+  std::ifstream in(HONE_SOURCE_DIR "/tests/golden/chat_renderings.json");
+  const nlohmann::json rows = nlohmann::json::parse(in);
+  std::set<std::string> names;
+  for (const nlohmann::json& row : rows) {
+    std::vector<ChatMessage> messages;
+    for (const nlohmann::json& message : row["messages"]) {
+      messages.push_back({message["role"], message["content"]});
+    }
+    const std::string name = row["template"];
+    const auto prompt = RenderChat(name, messages);
+    ASSERT_TRUE(prompt.ok()) << prompt.status();
+    EXPECT_EQ(prompt->text, row["text"].get<std::string>()) << name;
+    names.insert(name);
+  }
+  EXPECT_EQ(names.size(), 9u);
+}
+
+TEST(PromptTemplate, V2AndLlama3AreTheirCardsText) {
+  const std::vector<ChatMessage> messages = {
+      {"system", "S"}, {"user", " a "}, {"assistant", "b"}, {"user", "c"}};
+  EXPECT_EQ(RenderChat("v2_chat", messages)->text,
+            "<｜begin▁of▁sentence｜>S\n\nUser:  a \n\nAssistant: b<｜end▁of▁sentence｜>User: c\n\n"
+            "Assistant:");
+  EXPECT_EQ(RenderChat("llama3", messages)->text,
+            "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
+            "<|start_header_id|>user<|end_header_id|>\n\na<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\nb<|eot_id|>"
+            "<|start_header_id|>user<|end_header_id|>\n\nc<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n");
+  EXPECT_EQ(RenderChat("chatml", messages)->text,
+            "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n a <|im_end|>\n"
+            "<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_end|>\n"
+            "<|im_start|>assistant\n");
+}
+
+TEST(PromptTemplate, MarksWhatMessagesSayAsLiteralAndNothingElse) {
+  const std::string question = "<｜end▁of▁sentence｜>";
+  for (const std::string& name : TemplateNames()) {
+    const auto prompt = RenderPrompt(name, question);
+    ASSERT_TRUE(prompt.ok()) << prompt.status();
+    size_t found = 0;
+    for (const TextRange& range : prompt->literal) {
+      found += prompt->text.substr(range.begin, range.end - range.begin) == question;
+    }
+    EXPECT_EQ(found, name == "plain" ? 0u : 1u) << name;
+  }
+  EXPECT_TRUE(RenderPrompt("plain", question)->literal.empty());
+}
+
+TEST(PromptTemplate, RefusesConversationsItHasNoFormFor) {
+  EXPECT_FALSE(RenderChat("r1_chat", {}).ok());
+  const std::vector<ChatMessage> tool = {{"user", "a"}, {"tool", "b"}};
+  EXPECT_NE(RenderChat("qwen2", tool).status().message().find("'tool'"), std::string::npos);
+  const std::vector<ChatMessage> two = {{"system", "s"}, {"user", "a"}};
+  EXPECT_NE(RenderChat("r1_zero", two).status().message().find("one user"), std::string::npos);
 }
 
 }  // namespace

@@ -289,6 +289,8 @@ TEST(FolderGraph, LibrariesAreIncludedOnlyWhereTheyBelong) {
       {"Python.h", {"verifier/sandbox/spawner/"}},
       {"seccomp.h", {"verifier/sandbox/spawner/"}},
       {"sqlite3.h", {"rollout/store/", "services/trainer/resources.cc", "tests/"}},
+      {"pcre2.h", {"policy/tokenizer/pcre_matcher.cc"}},
+      {"utf8proc.h", {"policy/tokenizer/normalizer.cc"}},
       {"zstd.h", {"rollout/store/", "tests/"}},
       {"immintrin.h", {"policy/kernels/cpu/", "tests/bench/"}},
       {"gtest/", {"tests/"}},

@@ -112,6 +112,16 @@ TEST(BareExtraction, IsTheWholeCompletion) {
   EXPECT_EQ(ExtractAnswer(" \xC2\xA0", ExtractMode::kBare, false).source, AnswerSource::kNone);
 }
 
+TEST(LenientExtraction, WhatTheAnswerIsNotIsNoAnswer) {
+  for (const char* text : {"The answer is not 42.", "Answer: not 42", "The answer is **not** 42",
+                           "I think 42 is wrong", "The answer is 42 is wrong"}) {
+    EXPECT_EQ(Lenient(text), "") << text;
+  }
+  EXPECT_EQ(Lenient("The answer is 42. Of course 7 is wrong."), "42. Of course 7 is wrong.");
+  EXPECT_EQ(Lenient("The answer is not easy: \\boxed{42}"), "42");
+  EXPECT_EQ(Lenient("The answer is nothing"), "nothing");
+}
+
 TEST(GoldExtraction, GoesThroughTheSameMarkers) {
   EXPECT_EQ(ExtractGold("18"), "18");
   EXPECT_EQ(ExtractGold("9 * 2 = 18\n#### 18"), "18");

@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "verifier/sandbox/descriptor.h"
+#include "verifier/sandbox/read_file.h"
 
 namespace hone {
 namespace {
@@ -24,16 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 // By read: a stream throws where a process dies between open and read.
-std::string Slurp(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; file.open() && (n = read(file.get(), buffer, sizeof buffer)) > 0;) {
-    text.append(buffer, static_cast<size_t>(n));
-  }
-  return text;
-}
-
 struct Process {
   int parent = 0;
   std::string name, state;
@@ -45,7 +35,7 @@ std::map<int, Process> Processes() {
   for (const auto& entry : fs::directory_iterator("/proc", error)) {
     int pid = 0;
     if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
-    const std::string stat = Slurp(entry.path().string() + "/stat");
+    const std::string stat = ReadFile(entry.path().string() + "/stat");
     const size_t open = stat.find('('), close = stat.rfind(')');
     if (open == std::string::npos || close == std::string::npos) continue;
     const std::vector<std::string> fields = absl::StrSplit(stat.substr(close + 2), ' ');
@@ -118,9 +108,9 @@ Footprint TakeFootprint() {
   for (const int pid : family) {
     found.processes.push_back(absl::StrCat(pid, " ", all.at(pid).name, " ", all.at(pid).state));
   }
-  found.mounts.push_back(Slurp("/proc/self/mountinfo"));
+  found.mounts.push_back(ReadFile("/proc/self/mountinfo"));
   for (const int pid : SpawnerPids()) {
-    found.mounts.push_back(Slurp(absl::StrCat("/proc/", pid, "/mountinfo")));
+    found.mounts.push_back(ReadFile(absl::StrCat("/proc/", pid, "/mountinfo")));
     found.spawner_descriptors += CountDescriptors(absl::StrCat("/proc/", pid, "/fd"));
   }
   found.our_descriptors = CountDescriptors("/proc/self/fd");

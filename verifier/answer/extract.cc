@@ -20,14 +20,8 @@ constexpr absl::string_view kAnswerClose = "</answer>";
 // An anchor is looked for this often, from the end, until something follows it.
 constexpr int kAnchorTries = 16;
 
-// Lower case; each with what must stand before it ('\n': the start of a line).
-struct Anchor {
-  absl::string_view text;
-  bool starts_line;
-};
-constexpr Anchor kAnchors[] = {
-    {"answer is", false}, {"answer:", false}, {"final answer", false},
-    {"####", false},      {"a:", true},
+constexpr AnswerAnchor kAnchors[] = {
+    {"answer is"}, {"answer:"}, {"final answer"}, {"####"}, {"a:", false, true},
 };
 
 struct Box {
@@ -138,31 +132,32 @@ absl::string_view AfterAnchor(absl::string_view rest) {
   return {};
 }
 
-absl::string_view LastAnchored(absl::string_view region) {
-  const std::string lower = absl::AsciiStrToLower(region);
-  const absl::string_view haystack = lower;
-  size_t best = 0;
-  absl::string_view found;
-  for (const Anchor& anchor : kAnchors) {
-    size_t limit = absl::string_view::npos;
-    for (int tries = 0; tries < kAnchorTries; ++tries) {
-      const size_t at = haystack.rfind(anchor.text, limit);
-      if (at == absl::string_view::npos) break;
-      const size_t end = at + anchor.text.size();
-      const bool placed = !anchor.starts_line || at == 0 || haystack[at - 1] == '\n';
-      if (placed && end > best) {
-        const absl::string_view text = AfterAnchor(region.substr(end));
-        if (!text.empty()) {
-          best = end;
-          found = text;
-          break;
-        }
-      }
-      if (at == 0) break;
-      limit = at - 1;
-    }
+// "not 42", "not B": what follows an anchor says what the answer is not.
+bool IsDenied(absl::string_view text) {
+  bool denied = false;
+  for (absl::string_view word : {"not ", "Not ", "NOT ", "not** ", "not* ", "no es ", "nicht ",
+                                 "pas ", "\xE4\xB8\x8D\xE6\x98\xAF", "n\xC3\xA3o "}) {
+    denied = denied || absl::ConsumePrefix(&text, word);
   }
-  return found;
+  text = SkipLead(text);
+  if (!denied || text.empty()) return false;
+  const bool alone = text.size() == 1 || !absl::ascii_isalnum(static_cast<unsigned char>(text[1]));
+  const bool letter = alone && absl::ascii_isupper(static_cast<unsigned char>(text[0]));
+  return letter || absl::ascii_isdigit(static_cast<unsigned char>(text[0])) ||
+         absl::StrContains("$\\-(", text.substr(0, 1));
+}
+
+// "42 is wrong": the last number of the text is taken back by the words behind it.
+bool IsTakenBack(absl::string_view region) {
+  const size_t digit = region.find_last_of("0123456789");
+  if (digit == absl::string_view::npos) return false;
+  absl::string_view rest = region.substr(digit + 1);
+  while (!rest.empty() && absl::StrContains(" $*})]%\\", rest.substr(0, 1))) rest.remove_prefix(1);
+  for (absl::string_view words : {"is wrong", "is incorrect", "is not correct", "is not right",
+                                  "is not the answer", "is false"}) {
+    if (absl::StartsWithIgnoreCase(rest, words)) return true;
+  }
+  return false;
 }
 
 // The answer region; empty with a sentence in *why when the reasoning never ends.
@@ -186,6 +181,54 @@ absl::string_view AnswerRegion(absl::string_view completion, bool prefilled_thin
 }
 
 }  // namespace
+
+absl::string_view SkipLead(absl::string_view text) {
+  static constexpr absl::string_view kLead[] = {"\xEF\xBC\x9A", "\xE6\x98\xAF", "\xE4\xB8\xBA"};
+  while (!text.empty()) {
+    const char c = text[0];
+    if (absl::ascii_isspace(static_cast<unsigned char>(c)) || c == ':' || c == '*' || c == '"' ||
+        c == '\'' || c == '`' || (c == '\\' && text.size() > 1 && text[1] == '"')) {
+      text.remove_prefix(1);
+      continue;
+    }
+    bool skipped = false;
+    for (absl::string_view lead : kLead) skipped = skipped || absl::ConsumePrefix(&text, lead);
+    if (!skipped) break;
+  }
+  return text;
+}
+
+absl::string_view LastAnchored(
+    absl::string_view region, absl::Span<const AnswerAnchor> anchors,
+    absl::FunctionRef<absl::string_view(const AnswerAnchor&, absl::string_view)> said_after) {
+  const std::string lower = absl::AsciiStrToLower(region);
+  const absl::string_view haystack = lower;
+  size_t best = 0;
+  absl::string_view found;
+  for (const AnswerAnchor& anchor : anchors) {
+    size_t limit = absl::string_view::npos;
+    for (int tries = 0; tries < kAnchorTries; ++tries) {
+      const size_t at = haystack.rfind(anchor.text, limit);
+      const size_t end = at + anchor.text.size();
+      if (at == absl::string_view::npos || end <= best) break;
+      const bool placed = !anchor.starts_line || at == 0 || haystack[at - 1] == '\n';
+      const absl::string_view text =
+          placed ? said_after(anchor, region.substr(end)) : absl::string_view();
+      if (!text.empty()) {
+        best = end;
+        found = text;
+        break;
+      }
+      if (at == 0) break;
+      limit = at - 1;
+    }
+  }
+  return found;
+}
+
+bool SaysWhatItIsNot(absl::string_view said, absl::string_view region) {
+  return IsDenied(said) || IsTakenBack(said.empty() ? region : said);
+}
 
 ExtractMode ModeOf(const Question& question) {
   if (question.bare) return ExtractMode::kBare;
@@ -216,7 +259,15 @@ ExtractedAnswer ExtractAnswer(absl::string_view completion, ExtractMode mode,
   }
   const absl::string_view boxed = LastBoxed(region, /*any_distance=*/false);
   if (!boxed.empty()) return {AnswerSource::kBoxed, boxed, region, ""};
-  const absl::string_view anchored = LastAnchored(region);
+  const absl::string_view anchored =
+      LastAnchored(region, kAnchors,
+                   [](const AnswerAnchor&, absl::string_view rest) { return AfterAnchor(rest); });
+  const absl::string_view said = SkipLead(anchored);
+  if (SaysWhatItIsNot(said.substr(0, said.find(". ")), region)) {
+    out.region = region;
+    out.why = kSaysWhatItIsNot;
+    return out;
+  }
   if (!anchored.empty()) return {AnswerSource::kAnchor, anchored, region, ""};
   return {AnswerSource::kRegion, region, region, ""};
 }

@@ -10,7 +10,9 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "verifier/verifier.h"
 
 namespace hone {
@@ -33,7 +35,7 @@ enum class AnswerSource {
 struct ExtractedAnswer {
   AnswerSource source = AnswerSource::kNone;
   absl::string_view text;    // without whitespace at its ends; not empty unless kNone
-  absl::string_view region;  // where it was found: what follows the reasoning
+  absl::string_view region;  // where it was found: what follows the reasoning; empty without one
   std::string why;           // kNone: a sentence
 };
 
@@ -49,6 +51,24 @@ bool HasPrefilledThink(const Question& question);
 
 // The gold through the same markers, where it has any: answer tag, boxed, "####"; else all of it.
 absl::string_view ExtractGold(absl::string_view gold);
+
+// Text without the blanks, emphasis, quotes and colons before what is said.
+absl::string_view SkipLead(absl::string_view text);
+
+// Words that an answer may follow.
+struct AnswerAnchor {
+  absl::string_view text;    // lower case
+  bool wants_math = false;   // what follows must begin with a digit, a sign or a delimiter
+  bool starts_line = false;  // it stands at the start of a line
+};
+// What follows the last anchor after which something is said: said_after gives that, or nothing.
+absl::string_view LastAnchored(
+    absl::string_view region, absl::Span<const AnswerAnchor> anchors,
+    absl::FunctionRef<absl::string_view(const AnswerAnchor&, absl::string_view)> said_after);
+
+// "The answer is not 42", "42 is wrong": `said` is what followed an anchor, or empty.
+bool SaysWhatItIsNot(absl::string_view said, absl::string_view region);
+inline constexpr char kSaysWhatItIsNot[] = "the text says what the answer is not";
 
 // The last line of text that is not blank.
 absl::string_view LastLine(absl::string_view text);

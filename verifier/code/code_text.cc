@@ -130,7 +130,7 @@ CodeText FindCode(const Question& question, absl::string_view entry_point) {
   }
   const ExtractedAnswer found =
       ExtractAnswer(completion, ExtractMode::kLenient, HasPrefilledThink(question));
-  if (found.source == AnswerSource::kNone) return {"", found.why};
+  if (found.region.empty()) return {"", found.why};
   // The region is trimmed; a body that starts the completion keeps its first indent.
   absl::string_view region = found.region;
   while (region.data() > completion.data() &&

@@ -89,6 +89,9 @@ class Comparer {
   bool ProbeConstants(const Node& gold, const Node& answer);
   bool Rounded(const Node& gold, const Node& answer);
   bool RoundedExpression(const Node& gold, const Node& answer);
+  bool SameWhereExact(const Node& exact, const Node& decimal,
+                      const std::vector<std::string>& names);
+  bool SameUpToConstant(const Node& gold, const Node& answer);
   Bindings PointAt(const std::vector<std::string>& names, int index, mpfr_prec_t bits) const;
 
   void Reached(Rung rung) { rung_ = rung > rung_ ? rung : rung_; }

@@ -67,6 +67,18 @@ bool RoundsTo(const mpq_class& exact, const Decimal& decimal, const mpq_class& t
   return gap * 2 <= unit || (gap < unit && abs(exact) > abs(decimal.value));
 }
 
+// x is, but for rounding, a number of few decimals: then y is the same.
+bool SameIfRational(const Real& x, const Real& y) {
+  constexpr int kSmall = -80;  // bits
+  Real scaled(kFirstBits), gap(kFirstBits);
+  mpfr_mul_ui(scaled.get(), x.get(), 5040, MPFR_RNDN);  // halves to ninths and tenths
+  mpfr_round(gap.get(), scaled.get());
+  mpfr_sub(gap.get(), gap.get(), scaled.get(), MPFR_RNDN);
+  if (!gap.zero() && mpfr_get_exp(gap.get()) > kSmall) return true;
+  mpfr_sub(gap.get(), x.get(), y.get(), MPFR_RNDN);
+  return gap.zero() || mpfr_get_exp(gap.get()) <= kSmall;
+}
+
 }  // namespace
 
 // Values of the symbols: for the first points positive, p/97 in (0.3, 3).
@@ -172,6 +184,37 @@ bool Comparer::Rounded(const Node& gold, const Node& answer) {
   return true;
 }
 
+// What is rational in the exact side is so in the other: the 2 of \sqrt2 x + 2 is not 2.001. Looked
+// at where all symbols are 0, and where one of them is 1: what each adds.
+bool Comparer::SameWhereExact(const Node& exact, const Node& decimal,
+                              const std::vector<std::string>& names) {
+  std::optional<Complex> zero_exact, zero_decimal;
+  for (size_t point = 0; point <= names.size(); ++point) {
+    Bindings at;
+    for (size_t i = 0; i < names.size(); ++i) {
+      Complex value(kFirstBits);
+      mpfr_set_ui(value.re.get(), point == i + 1 ? 1 : 0, MPFR_RNDN);
+      mpfr_set_ui(value.im.get(), 0, MPFR_RNDN);
+      at.emplace_back(names[i], value);
+    }
+    Complex x(kFirstBits), y(kFirstBits);
+    if (!Evaluate(exact, kFirstBits, at, &steps_, &x) ||
+        !Evaluate(decimal, kFirstBits, at, &steps_, &y)) {
+      if (point == 0) return true;  // it is no sum of terms around 0
+      continue;
+    }
+    if (point > 0) {
+      x = Minus(x, *zero_exact);
+      y = Minus(y, *zero_decimal);
+    } else {
+      zero_exact = x;
+      zero_decimal = y;
+    }
+    if (!SameIfRational(x.re, y.re) || !SameIfRational(x.im, y.im)) return false;
+  }
+  return true;
+}
+
 // Decimals inside an expression on one side, of three places or more: 1.414i for \sqrt{2}i.
 bool Comparer::RoundedExpression(const Node& gold, const Node& answer) {
   const auto places = [](const Node& node) {
@@ -204,6 +247,7 @@ bool Comparer::RoundedExpression(const Node& gold, const Node& answer) {
     }
   };
   if (!Any(g < 0 ? gold : answer, rounds)) return false;
+  if (!SameWhereExact(g < 0 ? gold : answer, g < 0 ? answer : gold, names)) return false;
   const int bits = 3 * std::min(std::max(g, a), int32_t{12});
   for (int index = 0; index < 4; ++index) {
     const Bindings at = PointAt(names, index, kFirstBits);
@@ -214,6 +258,35 @@ bool Comparer::RoundedExpression(const Node& gold, const Node& answer) {
     }
   }
   Reached(Rung::kRounded);
+  return true;
+}
+
+// Two antiderivatives, each with "+ C": the same when their difference does not depend on the rest.
+bool Comparer::SameUpToConstant(const Node& gold, const Node& answer) {
+  const auto has_constant = [](const Node& node) {
+    return node.kind == Kind::kAdd && node.child.back()->kind == Kind::kSymbol &&
+           node.child.back()->text == "C";
+  };
+  if (!has_constant(gold) || !has_constant(answer)) return false;
+  const std::vector<std::string> names = FreeSymbols(gold);
+  if (names.size() != 2 || names != FreeSymbols(answer)) return false;  // C and one variable
+  std::optional<Complex> first;
+  int agreed = 0;
+  for (int index = 0; index < kTriedPoints && agreed < kWantedPoints; ++index) {
+    Complex a(kFirstBits), b(kFirstBits);
+    const Bindings at = PointAt(names, index, kFirstBits);
+    if (!Evaluate(gold, kFirstBits, at, &steps_, &a) ||
+        !Evaluate(answer, kFirstBits, at, &steps_, &b)) {
+      continue;
+    }
+    const Complex gap = Minus(a, b);
+    if (!first) first = gap;
+    // Where nothing is left of it, a and b must agree; else the same must be left everywhere.
+    if (!AgreeTo(gap, *first, 80) && !AgreeTo(Minus(a, *first), b, 80)) return false;
+    ++agreed;
+  }
+  if (agreed < kWantedPoints) return false;
+  Reached(Rung::kNumeric);
   return true;
 }
 
@@ -234,7 +307,7 @@ bool Comparer::Values(const Node& gold, const Node& answer) {
       return true;
     case Proof::kDifferent:
       Reached(Rung::kNormalForm);
-      return Rounded(gold, answer);
+      return Rounded(gold, answer) || SameUpToConstant(gold, answer);
     case Proof::kNone:
       break;
   }
@@ -242,7 +315,7 @@ bool Comparer::Values(const Node& gold, const Node& answer) {
     undecided_ = true;
     return false;
   }
-  if (Probe(gold, answer) || Rounded(gold, answer)) return true;
+  if (Probe(gold, answer) || Rounded(gold, answer) || SameUpToConstant(gold, answer)) return true;
   // What is never worked out (limits, integrals, dots) proves nothing by differing.
   const auto unknown = [](const Node& n) {
     return n.kind == Kind::kOpaque || n.kind == Kind::kEllipsis;

@@ -106,42 +106,21 @@ std::string LastBoxes(absl::string_view text, bool all) {
   return answer;
 }
 
-struct Anchor {
-  absl::string_view text;  // lower case
-  bool wants_math;         // what follows must begin with a digit, a sign or a delimiter
-};
-constexpr Anchor kAnchors[] = {{"answer is", false},
-                               {"answer:", false},
-                               {"answers are", false},
-                               {"answer", true},
-                               {"####", false},
-                               {"\xE7\xAD\x94\xE6\xA1\x88", false},
-                               {"r\xC3\xA9ponse est", false},
-                               {"r\xC3\xA9ponse :", false},
-                               {"respuesta es", false},
-                               {"respuesta:", false},
-                               {"antwort ist", false},
-                               {"antwort:", false},
-                               {"resposta \xC3\xA9", false},
-                               {"risposta \xC3\xA8", false},
-                               {"\xD0\xBE\xD1\x82\xD0\xB2\xD0\xB5\xD1\x82:", false}};
-
-// Blanks, emphasis, quotes and colons before what is said.
-absl::string_view SkipLead(absl::string_view text) {
-  static constexpr absl::string_view kLead[] = {"\xEF\xBC\x9A", "\xE6\x98\xAF", "\xE4\xB8\xBA"};
-  while (!text.empty()) {
-    const char c = text[0];
-    if (absl::ascii_isspace(static_cast<unsigned char>(c)) || c == ':' || c == '*' || c == '"' ||
-        c == '\'' || c == '`' || (c == '\\' && text.size() > 1 && text[1] == '"')) {
-      text.remove_prefix(1);
-      continue;
-    }
-    bool skipped = false;
-    for (absl::string_view lead : kLead) skipped = skipped || absl::ConsumePrefix(&text, lead);
-    if (!skipped) break;
-  }
-  return text;
-}
+constexpr AnswerAnchor kAnchors[] = {{"answer is", false},
+                                     {"answer:", false},
+                                     {"answers are", false},
+                                     {"answer", true},
+                                     {"####", false},
+                                     {"\xE7\xAD\x94\xE6\xA1\x88", false},
+                                     {"r\xC3\xA9ponse est", false},
+                                     {"r\xC3\xA9ponse :", false},
+                                     {"respuesta es", false},
+                                     {"respuesta:", false},
+                                     {"antwort ist", false},
+                                     {"antwort:", false},
+                                     {"resposta \xC3\xA9", false},
+                                     {"risposta \xC3\xA8", false},
+                                     {"\xD0\xBE\xD1\x82\xD0\xB2\xD0\xB5\xD1\x82:", false}};
 
 // What follows an anchor: to the end of the sentence or line, or of an environment begun there.
 absl::string_view Sentence(absl::string_view text) {
@@ -160,58 +139,16 @@ absl::string_view Sentence(absl::string_view text) {
   return absl::StripAsciiWhitespace(text);
 }
 
-// "not 42", "not B": what follows an anchor says what the answer is not.
-bool IsDenied(absl::string_view text) {
-  bool denied = false;
-  for (absl::string_view word : {"not ", "Not ", "NOT ", "**not** ", "*not* ", "no es ", "nicht ",
-                                 "pas ", "\xE4\xB8\x8D\xE6\x98\xAF", "n\xC3\xA3o "}) {
-    denied = denied || absl::ConsumePrefix(&text, word);
-  }
-  text = SkipLead(text);
-  if (!denied || text.empty()) return false;
-  const bool alone = text.size() == 1 || !absl::ascii_isalnum(static_cast<unsigned char>(text[1]));
-  const bool letter = alone && absl::ascii_isupper(static_cast<unsigned char>(text[0]));
-  return letter || absl::ascii_isdigit(static_cast<unsigned char>(text[0])) ||
-         absl::StrContains("$\\-(", text.substr(0, 1));
+// What is said after an anchor: nothing where mathematics is wanted and something else begins.
+absl::string_view SaidAfter(const AnswerAnchor& anchor, absl::string_view rest) {
+  const absl::string_view text = Sentence(rest);
+  const bool begins = !text.empty() && (absl::StrContains("$\\-(", text.substr(0, 1)) ||
+                                        absl::ascii_isdigit(static_cast<unsigned char>(text[0])));
+  return !IsBlank(text) && (begins || !anchor.wants_math) ? text : absl::string_view();
 }
 
-// "42 is wrong": the last number of the text is taken back by the words behind it.
-bool IsTakenBack(absl::string_view region) {
-  const size_t digit = region.find_last_of("0123456789");
-  if (digit == absl::string_view::npos) return false;
-  absl::string_view rest = region.substr(digit + 1);
-  while (!rest.empty() && absl::StrContains(" $*})]%\\", rest.substr(0, 1))) rest.remove_prefix(1);
-  for (absl::string_view words : {"is wrong", "is incorrect", "is not correct", "is not right",
-                                  "is not the answer", "is false"}) {
-    if (absl::StartsWithIgnoreCase(rest, words)) return true;
-  }
-  return false;
-}
-
-absl::string_view LastAnchored(absl::string_view region) {
-  const std::string lower = absl::AsciiStrToLower(region);
-  const absl::string_view haystack = lower;
-  size_t best = 0;
-  absl::string_view found;
-  for (const Anchor& anchor : kAnchors) {
-    size_t limit = absl::string_view::npos;
-    for (int tries = 0; tries < 16; ++tries) {
-      const size_t at = haystack.rfind(anchor.text, limit);
-      if (at == absl::string_view::npos || at + anchor.text.size() <= best) break;
-      const absl::string_view text = Sentence(region.substr(at + anchor.text.size()));
-      const bool begins =
-          !text.empty() && (absl::StrContains("$\\-(", text.substr(0, 1)) ||
-                            absl::ascii_isdigit(static_cast<unsigned char>(text[0])));
-      if (!IsBlank(text) && (begins || !anchor.wants_math)) {
-        best = at + anchor.text.size();
-        found = text;
-        break;
-      }
-      if (at == 0) break;
-      limit = at - 1;
-    }
-  }
-  return found;
+absl::string_view LastSaid(absl::string_view region) {
+  return LastAnchored(region, kAnchors, SaidAfter);
 }
 
 // "5 because 7 is too large": what stands before the first word, when it begins with mathematics.
@@ -284,10 +221,10 @@ MathText FindMathAnswer(absl::string_view completion, ExtractMode mode, bool pre
     if (!strict && !ChangesNumber(boxed, false)) AppendLastMath(boxed, &out.candidates);
     return out;
   }
-  const absl::string_view anchored = LastAnchored(found.region);
-  if (IsDenied(anchored) || IsTakenBack(anchored.empty() ? found.region : anchored)) {
+  const absl::string_view anchored = LastSaid(found.region);
+  if (SaysWhatItIsNot(anchored, found.region)) {
     out.source = AnswerSource::kNone;
-    out.why = "the text says what the answer is not";
+    out.why = kSaysWhatItIsNot;
     return out;
   }
   if (!anchored.empty()) {
@@ -337,7 +274,7 @@ MathText FindMathGold(absl::string_view gold, bool bare) {
     return out;
   }
   out.candidates.emplace_back(gold);
-  const absl::string_view anchored = LastAnchored(gold);
+  const absl::string_view anchored = LastSaid(gold);
   if (!anchored.empty()) out.candidates.emplace_back(anchored);
   AppendLastMath(gold, &out.candidates);
   return out;

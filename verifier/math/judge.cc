@@ -60,6 +60,20 @@ bool HasWordBeforeNumber(const Node& node) {
   });
 }
 
+// A letter inside an expression is never a unit: not the k of \cos(\pi k).
+bool HasUnitInside(const Node& node) {
+  const auto arithmetic = [](Kind kind) {
+    return kind == Kind::kMultiply || kind == Kind::kDivide || kind == Kind::kPower ||
+           kind == Kind::kRoot || kind == Kind::kFunction || kind == Kind::kCall;
+  };
+  return Any(node, [&](const Node& outer) {
+    return arithmetic(outer.kind) &&
+           std::any_of(outer.child.begin(), outer.child.end(), [](const Node* child) {
+             return Any(*child, [](const Node& inner) { return inner.kind == Kind::kUnit; });
+           });
+  });
+}
+
 struct TextRead {
   ParseResult parsed;
   absl::string_view text;
@@ -153,6 +167,8 @@ JudgeResult JudgeTexts(const std::vector<std::string>& golds,
       if ((from.parsed.ambiguous & bit) == 0 || (of_gold && bit == kGluedUnits)) continue;
       const ParseResult second = ParseAnswer(from.text, bit, &arena);
       if (second.status != ParseStatus::kOk) continue;
+      const bool of_units = bit == kLetterUnits || bit == kGluedUnits;
+      if (of_units && HasUnitInside(*second.node)) continue;
       const Node& g = of_gold ? *second.node : *gold.parsed.node;
       const Node& a = of_gold ? *answer.parsed.node : *second.node;
       if (equal(g, a, bit)) return result;

@@ -20,6 +20,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "verifier/sandbox/read_file.h"
 
 namespace hone {
 namespace {
@@ -32,16 +33,6 @@ constexpr absl::string_view kCure =
 absl::Status Refused(absl::string_view what) {
   return absl::FailedPreconditionError(absl::StrCat(
       "sandbox: control groups: ", what, ": ", strerror(errno), " (errno ", errno, "); ", kCure));
-}
-
-std::string ReadFile(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; file.open() && (n = read(file.get(), buffer, sizeof buffer)) > 0;) {
-    text.append(buffer, static_cast<size_t>(n));
-  }
-  return text;
 }
 
 bool WriteValue(const std::string& path, absl::string_view value) {

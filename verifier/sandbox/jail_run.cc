@@ -84,11 +84,20 @@ absl::Status JailRun::MakePipes(std::vector<int>* descriptors, std::vector<Descr
   fcntl(status_.get(), F_SETFL, O_NONBLOCK);
   descriptors->push_back(writer.get());
   theirs->push_back(std::move(writer));
-  // Our own copy of the reading end makes EPIPE, and with it SIGPIPE, impossible here.
-  if (!MakePipe(&stdin_reader_, &stdin_)) return Unavailable("making a pipe");
-  descriptors->push_back(stdin_reader_.get());
-  fcntl(stdin_.get(), F_SETFL, O_NONBLOCK);
-  for (Stream& stream : streams_) {
+  if (program_.streams[0] >= 0) {
+    descriptors->push_back(program_.streams[0]);
+  } else {
+    // Our own copy of the reading end makes EPIPE, and with it SIGPIPE, impossible here.
+    if (!MakePipe(&stdin_reader_, &stdin_)) return Unavailable("making a pipe");
+    descriptors->push_back(stdin_reader_.get());
+    fcntl(stdin_.get(), F_SETFL, O_NONBLOCK);
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    Stream& stream = streams_[i];
+    if (i < 2 && program_.streams[i + 1] >= 0) {
+      descriptors->push_back(program_.streams[i + 1]);
+      continue;
+    }
     if (!MakePipe(&stream.pipe, &writer)) return Unavailable("making a pipe");
     fcntl(stream.pipe.get(), F_SETFL, O_NONBLOCK);
     descriptors->push_back(writer.get());
@@ -178,6 +187,7 @@ void JailRun::AddPolls(std::vector<pollfd>* polls) const {
     const bool full = stream.dropped > 0 && !stream.may_overflow;
     polls->push_back({full ? -1 : stream.pipe.get(), POLLIN, 0});
   }
+  polls->push_back({stopped_for_ == SandboxEnding::kExited ? program_.stop_fd : -1, POLLIN, 0});
 }
 
 void JailRun::OnPolled(absl::Span<const pollfd> polls) {
@@ -187,6 +197,7 @@ void JailRun::OnPolled(absl::Span<const pollfd> polls) {
   if (polls[2].revents != 0 && stdin_.open()) FeedStdin();
   if (polls[1].revents != 0) ReadStatus();
   if (polls[0].revents != 0) gone_ = true;
+  if (polls[6].revents != 0) Stop(SandboxEnding::kCancelled);
 }
 
 // The report that it ended says that all of its processes have. One of a failed step, or none at

@@ -12,6 +12,7 @@
 #ifndef HONE_VERIFIER_SANDBOX_SANDBOX_H_
 #define HONE_VERIFIER_SANDBOX_SANDBOX_H_
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -44,6 +45,10 @@ struct SandboxProgram {
   std::vector<std::string> argv;             // exactly one of python_source and argv is given
   std::map<std::string, std::string> files;  // name without '/' -> bytes; read-only in /box
   std::string stdin_bytes;                   // descriptor 0, then end of file
+  // For a program that is spoken to while it runs: the caller's descriptors instead of the
+  // sandbox's pipes, for 0, 1 and 2. What goes through them is neither kept nor limited here.
+  std::array<int, 3> streams = {-1, -1, -1};
+  int stop_fd = -1;  // once this is readable, or its other end closed, it is stopped (kCancelled)
   SandboxLimits limits;
 };
 
@@ -56,7 +61,7 @@ enum class SandboxEnding : uint8_t {
   kOutputLimit = 6,   // stdout or the result descriptor went beyond output_bytes
   kProcessLimit = 7,  // it exited unhappily after forks were refused at the limit
   kViolation = 8,     // it made a system call that is answered by death
-  kCancelled = 9,     // RunPair only: its peer had ended, so it was stopped
+  kCancelled = 9,     // its peer in RunPair had ended, or stop_fd said so
 };
 // "exited", "signalled", "cpu_limit", ...
 const char* SandboxEndingName(SandboxEnding ending);

@@ -174,7 +174,10 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None):
     metadata = {k: v for k, v in (extra_info or {}).items() if _jsonable(v)}
     metadata["data_source"] = data_source
     gold = ground_truth if isinstance(ground_truth, str) else json.dumps(ground_truth)
-    row = _shared().judge([{"completion": solution_str, "answer": gold, "metadata": metadata}])[0]
+    item = {"completion": solution_str, "answer": gold, "metadata": metadata}
+    if _shared().spec == "code":  # verl keeps tests where golds are
+        item["tests"] = metadata.pop("tests", ground_truth)
+    row = _shared().judge([item])[0]
     if "score" in row:
         return float(row["score"])
     if "skipped" in row:
@@ -195,4 +198,6 @@ def reward(prompts, completions, **columns):
         items.append({"prompt": _text(prompts[i]), "completion": _text(completion),
                       "answer": gold if isinstance(gold, str) else json.dumps(gold),
                       "metadata": metadata})
+        if "tests" in metadata:
+            items[-1]["tests"] = metadata.pop("tests")
     return [row.get("score") for row in _shared().judge(items)]

@@ -147,8 +147,7 @@ def main():
         print(f"cannot load {path}:{name}: {last_line(error)}", file=sys.stderr)
         return 1
     arguments_of = trl_arguments if kind == "trl" else verl_arguments
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    loop = None  # made when it is needed: it takes a socket pair, which a jail does not give
     say(lines_out, {"hone_verifier": 1, "name": name, "version": "1",
                     "description": f"{name} of {os.path.basename(path)} ({kind}'s signature)"})
     for line in lines_in:
@@ -156,6 +155,9 @@ def main():
         try:
             result = function(**arguments_of(function, item))
             if inspect.isawaitable(result):
+                if loop is None:
+                    loop = asyncio.new_event_loop()
+                    asyncio.set_event_loop(loop)
                 result = loop.run_until_complete(result)
             row = row_of(item["item_id"], result, kind)
         except BaseException as error:

@@ -154,7 +154,8 @@ Merges RandomMerges(std::mt19937& random, bool shuffled) {
     const auto at = std::find(tokens.begin(), tokens.end(), merged);
     const size_t id = static_cast<size_t>(at - tokens.begin());
     if (at == tokens.end()) tokens.push_back(merged);
-    const std::pair<TokenId, TokenId> pair = {static_cast<TokenId>(left), static_cast<TokenId>(right)};
+    const std::pair<TokenId, TokenId> pair = {static_cast<TokenId>(left),
+                                              static_cast<TokenId>(right)};
     const bool known = std::any_of(merges.begin(), merges.end(),
                                    [&](const auto& merge) { return merge.first == pair; });
     if (!known) merges.emplace_back(pair, static_cast<TokenId>(id));

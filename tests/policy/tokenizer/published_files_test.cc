@@ -62,8 +62,8 @@ class PublishedFiles : public ::testing::Test {
       files["tokenizer.json"] = Unpacked(folder_ + "deepseek_v3/tokenizer.json.gz");
       files["tokenizer_config.json"] = ReadFile(folder_ + "deepseek_v3/tokenizer_config.json");
     } else {
-      files["tokenizer.json"] =
-          ReadFile(folder_ + name + (name == "gpt2" ? "/tokenizer.json" : "/tokenizer.assembled.json"));
+      files["tokenizer.json"] = ReadFile(
+          folder_ + name + (name == "gpt2" ? "/tokenizer.json" : "/tokenizer.assembled.json"));
     }
     auto tokenizer = ParseTokenizerFiles(files);
     EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();

@@ -220,5 +220,96 @@ TEST(TokenizerFile, RecognisesPublishedEndTokensByName) {
   EXPECT_EQ((*tokenizer)->eos(), 258);
 }
 
+// The special tokens that files beside a tokenizer of <s> (256), </s> (257) and <p> (258) give.
+absl::StatusOr<SpecialTokens> SpecialOf(TokenizerFiles files, json template_part = nullptr) {
+  json file = BpeFile({}, {"<s>", "</s>", "<p>"});
+  file["post_processor"] = std::move(template_part);
+  files["tokenizer.json"] = file.dump();
+  const auto tokenizer = ParseTokenizerFiles(files);
+  if (!tokenizer.ok()) return tokenizer.status();
+  return (*tokenizer)->special();
+}
+
+TEST(SpecialTokens, AreNamedByTheConfigThenTheMapThenNumbered) {
+  EXPECT_EQ(SpecialOf({})->eos, 257);  // by its published name
+  EXPECT_EQ(SpecialOf({{"generation_config.json", R"({"eos_token_id":258})"}})->eos, 258);
+  EXPECT_EQ(SpecialOf({{"generation_config.json", R"({"eos_token_id":258})"},
+                       {"special_tokens_map.json", R"({"eos_token":"<s>","pad_token":"<p>"})"}})
+                ->eos,
+            256);
+  const auto all = SpecialOf({{"generation_config.json", R"({"eos_token_id":[258,257]})"},
+                              {"special_tokens_map.json", R"({"eos_token":"<s>"})"},
+                              {"tokenizer_config.json", R"({"eos_token":"</s>"})"}});
+  EXPECT_EQ(all->eos, 257);
+  EXPECT_EQ(all->stop, (std::vector<TokenId>{257, 258}));
+}
+
+TEST(SpecialTokens, ThatContradictTokenizerJsonAreRefused) {
+  const std::pair<const char*, const char*> wrong[] = {
+      {"special_tokens_map.json", R"({"bos_token":"<z>"})"},
+      {"generation_config.json", R"({"eos_token_id":300})"},
+      {"generation_config.json", R"({"eos_token_id":-1})"},
+      {"generation_config.json", "[]"},
+      {"tokenizer_config.json", R"({"add_eos_token":1})"},
+      {"tokenizer_config.json", R"({"added_tokens_decoder":{"258":{"content":"<q>"}}})"},
+      {"tokenizer_config.json", R"({"added_tokens_decoder":{"x":{"content":"<p>"}}})"}};
+  for (const auto& [name, text] : wrong) {
+    const auto special = SpecialOf({{name, text}});
+    EXPECT_EQ(special.status().code(), kInvalid) << text;
+    EXPECT_THAT(std::string(special.status().message()), HasSubstr(name)) << text;
+  }
+  EXPECT_TRUE(SpecialOf({{"tokenizer_config.json",
+                          R"({"added_tokens_decoder":{"258":{"content":"<p>"}}})"}})
+                  .ok());
+}
+
+TEST(SpecialTokens, StandRoundATextAsTheFilesSay) {
+  const std::vector<TokenId> bos = {256};
+  EXPECT_EQ(SpecialOf({})->prefix, bos);
+  EXPECT_TRUE(SpecialOf({{"tokenizer_config.json", "{}"}})->prefix.empty());
+  EXPECT_EQ(
+      SpecialOf({{"tokenizer_config.json", R"({"tokenizer_class":"LlamaTokenizerFast"})"}})->prefix,
+      bos);
+  const auto both =
+      SpecialOf({{"tokenizer_config.json", R"({"add_bos_token":true,"add_eos_token":true})"}});
+  EXPECT_EQ(both->prefix, bos);
+  EXPECT_EQ(both->suffix, std::vector<TokenId>{257});
+  const json part = {{"type", "TemplateProcessing"},
+                     {"single", {{{"SpecialToken", {{"id", "p"}}}}, {{"Sequence", {{"id", "A"}}}}}},
+                     {"special_tokens", {{"p", {{"id", "p"}, {"ids", {258, 256}}}}}}};
+  EXPECT_EQ(SpecialOf({{"tokenizer_config.json", R"({"add_bos_token":true})"}}, part)->prefix,
+            (std::vector<TokenId>{258, 256}));
+  json wrong = part;
+  wrong["special_tokens"]["p"]["ids"] = {999};
+  EXPECT_THAT(std::string(SpecialOf({}, wrong).status().message()), HasSubstr("999"));
+  wrong = part;
+  wrong["single"].erase(1);
+  EXPECT_THAT(std::string(SpecialOf({}, wrong).status().message()), HasSubstr("drops the text"));
+}
+
+TEST(Prompts, BeginWithOneBosHoweverTheyAreWritten) {
+  const auto tokenizer = ParseTokenizer(BpeFile({}, {"<s>", "</s>"}).dump());
+  ASSERT_TRUE(tokenizer.ok());
+  const std::vector<TokenId> once = {256, 'a'};
+  EXPECT_EQ(*(*tokenizer)->EncodePrompt({"a", {}}), once);
+  EXPECT_EQ(*(*tokenizer)->EncodePrompt({"<s>a", {}}), once);
+  EXPECT_EQ(*(*tokenizer)->EncodePrompt({"", {}}), std::vector<TokenId>{256});
+  EXPECT_EQ(*(*tokenizer)->Encode("a"), std::vector<TokenId>{'a'});
+}
+
+TEST(TokenizerFiles, AreReadAsTheyAreAndOthersAreNot) {
+  const std::string folder = ::testing::TempDir() + "/hone_tokenizer_files_test";
+  ASSERT_EQ(std::system(("mkdir -p " + folder).c_str()), 0);
+  std::ofstream(folder + "/merges.txt") << "a b\n";
+  std::ofstream(folder + "/chat_template.jinja") << "{{x}}";
+  std::ofstream(folder + "/model.safetensors") << "w";
+  const auto files = ReadTokenizerFiles(folder);
+  ASSERT_TRUE(files.ok()) << files.status();
+  const TokenizerFiles expected = {{"merges.txt", "a b\n"}, {"chat_template.jinja", "{{x}}"}};
+  EXPECT_EQ(*files, expected);
+  EXPECT_EQ(ParseTokenizerFiles(*files).status().code(), absl::StatusCode::kNotFound);
+  ASSERT_EQ(std::system(("rm -r " + folder).c_str()), 0);
+}
+
 }  // namespace
 }  // namespace hone

@@ -18,6 +18,7 @@
 #include "tests/verifier/fake_verifier.h"
 #include "tests/verifier/judge.h"
 #include "tests/verifier/verifier_contract.h"
+#include "verifier/sandbox/sandbox.h"
 
 namespace hone {
 namespace {
@@ -283,6 +284,82 @@ TEST(ProcessVerifier, WhatAWorkerForkedDiesWithIt) {
     ASSERT_LT(i, 99) << "the child lives: " << state;
     absl::SleepFor(absl::Milliseconds(20));
   }
+}
+
+// ---- Jailed ----
+
+class JailedWorkerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto sandbox = StartSandbox({});
+    if (!sandbox.ok()) GTEST_SKIP() << "not run: " << sandbox.status();
+  }
+  std::string Spec(const std::string& body, const std::string& hello = kHello) {
+    const std::string file = Write(directory_ / "worker.py", WorkerOf(body, hello));
+    return absl::StrCat("exec:/usr/bin/python3 -S ", file);
+  }
+  TestDirectory directory_;
+};
+
+TEST_F(JailedWorkerTest, AnswersManyItemsAndReachesNothingOutside) {
+  const std::string secret = Write(directory_ / "secret", "yes");
+  const std::string given = Write(directory_ / "given", "yes");
+  const std::string body = absl::StrCat(R"(def tries(what):
+    try:
+        return bool(what())
+    except OSError:
+        return False
+import socket
+c = item["completion"]
+seen = {"files": tries(lambda: open(")",
+                                        secret, R"(").read()),
+        "network": tries(lambda: socket.socket()),
+        "others": tries(lambda: [p for p in os.listdir("/proc") if p.isdigit() and int(p) > 40]),
+        "environment": len(os.environ) > 1,
+        "given": open("/box/given").read() == "yes"}
+right = seen.pop("given") and not any(seen.values())
+score(1.0 if c == item["answer"] and right else 0.0, detail=str(seen)))");
+  const auto jailed = OpenSpec(Spec(body), {{"jail", "true"}, {"files", given}});
+  ASSERT_NE(jailed, nullptr);
+  EXPECT_EQ(Outcomes(Ask(*jailed, {"yes", "no", "yes"})), "correct wrong correct");
+  EXPECT_EQ(Outcomes(Ask(*jailed, {"yes"})), "correct");
+  const auto free = OpenSpec(
+      Spec(absl::StrCat("score(float(open('", secret, "').read() == item['completion']))")));
+  EXPECT_EQ(Outcomes(Ask(*free, {"yes"})), "correct");  // it is the jail that hides the file
+}
+
+TEST_F(JailedWorkerTest, OneThatDiesHangsOrEatsMemoryIsAnOutageOfItsItemAlone) {
+  const std::string body = R"(c = item["completion"]
+if c == "die": os._exit(3)
+if c == "hang": time.sleep(600)
+if c == "eat": held = bytearray(1 << 30)
+score(1.0 if c == item["answer"] else 0.0))";
+  const auto jailed =
+      OpenSpec(Spec(body), {{"jail", "true"}, {"timeout_s", "3"}, {"memory_mb", "100"}});
+  ASSERT_NE(jailed, nullptr);
+  const auto verdicts = Ask(*jailed, {"yes", "die", "yes", "eat", "no", "hang", "yes"});
+  EXPECT_EQ(Outcomes(verdicts), "correct outage correct outage wrong outage correct");
+  EXPECT_TRUE(absl::StrContains(verdicts[1].detail, "exited with status 3")) << verdicts[1].detail;
+  EXPECT_TRUE(absl::StrContains(verdicts[3].detail, "memory_limit")) << verdicts[3].detail;
+}
+
+TEST_F(JailedWorkerTest, APythonFunctionIsJailedToo) {
+  const std::string file = Write(
+      directory_ / "mine.py",
+      "import os\ndef compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+      "    return float(solution_str == ground_truth and os.getuid() == 1000)\n");
+  const auto jailed = OpenSpec(absl::StrCat("python:", file, ":compute_score"), {{"jail", "true"}});
+  ASSERT_NE(jailed, nullptr);
+  EXPECT_EQ(Outcomes(Ask(*jailed, {"yes", "no"})), "correct wrong");
+}
+
+TEST_F(JailedWorkerTest, WhatCannotBeJailedIsRefused) {
+  const auto where = OpenVerifier(Spec("pass"), {{"jail", "maybe"}}, NoLog);
+  EXPECT_TRUE(absl::IsInvalidArgument(where.status())) << where.status();
+  const auto file = OpenVerifier(Spec("pass"), {{"jail", "true"}, {"files", "/nowhere"}}, NoLog);
+  EXPECT_TRUE(absl::IsNotFound(file.status())) << file.status();
+  const auto silent = OpenVerifier(Spec("pass", "sys.exit('no')\n"), {{"jail", "true"}}, NoLog);
+  EXPECT_TRUE(absl::IsFailedPrecondition(silent.status())) << silent.status();
 }
 
 TEST(ProcessVerifier, APassedDeadlineIsAnOutageAndTheNextCallIsServed) {
