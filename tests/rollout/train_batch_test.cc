@@ -17,7 +17,7 @@ Trajectory MakeTrajectory(const std::string& id, bool correct, int32_t tokens,
   t.tokens.assign(2, 1);
   t.segments.resize(2);
   t.segments[0].token_count = 2;
-  t.segments[1] = {"assistant", SegmentKind::kModel, 2, tokens, 0, true, 0, "", "WAIT no wait"};
+  t.segments[1] = {"assistant", SegmentKind::kModel, 2, tokens, 0, true, 0, "", "WAIT no wait", {}};
   t.tokens.insert(t.tokens.end(), static_cast<size_t>(tokens), 5);
   t.behaviour_logprobs.assign(t.tokens.size(), -0.5f);
   t.verdict.outcome = correct ? Outcome::kCorrect : Outcome::kWrong;

@@ -73,8 +73,8 @@ TEST(Trajectory, CountsTokensUnderLossMasksAndSpeaksWithItsLastModelSegment) {
   EXPECT_EQ(t.completion(), "");
   t.segments.resize(3);
   t.segments[0].token_count = 5;
-  t.segments[1] = {"assistant", SegmentKind::kModel, 5, 3, 0, true, 0, "", "first"};
-  t.segments[2] = {"assistant", SegmentKind::kModel, 8, 2, 1, true, 0, "", "second"};
+  t.segments[1] = {"assistant", SegmentKind::kModel, 5, 3, 0, true, 0, "", "first", {}};
+  t.segments[2] = {"assistant", SegmentKind::kModel, 8, 2, 1, true, 0, "", "second", {}};
   EXPECT_EQ(t.completion_tokens(), 5);
   EXPECT_EQ(t.completion(), "second");
 }
