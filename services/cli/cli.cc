@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/cli/cli.h"
 
+#include <algorithm>
 #include <array>
 #include <exception>
 #include <iostream>
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "services/cli/cmd_model.h"
 #include "services/cli/command.h"
 
@@ -52,6 +55,8 @@ constexpr char kFooter[] =
 
 int RunParsed(int argc, char** argv) {
   Globals globals;
+  Globals json_errors;
+  json_errors.json = true;
   CLI::App app("hone: sharpen a reasoning model against verifiers, and look at what it did",
                "hone");
   app.footer(kFooter);
@@ -63,12 +68,17 @@ int RunParsed(int argc, char** argv) {
     command->add_flag("--json", globals.json, "one JSON document on stdout, errors too");
     command->add_flag("--quiet", globals.quiet, "no progress on stderr");
     actions.emplace_back(command, row.set_up(*command, globals));
+    // `hone runs hash RUN --json` as well as `hone runs --json hash RUN`.
+    for (CLI::App* part : command->get_subcommands({})) part->fallthrough();
   }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error, std::cout, std::cerr);
-    return code == 0 ? kDone : kUsage;
+    const bool asked = error.get_exit_code() == 0;  // --help, --version
+    const bool json = std::find(argv, argv + argc, absl::string_view("--json")) != argv + argc;
+    if (!asked && json) return Fail(absl::InvalidArgumentError(error.what()), json_errors);
+    app.exit(error, std::cout, std::cerr);
+    return asked ? kDone : kUsage;
   }
   for (const auto& [command, action] : actions) {
     if (command->parsed()) return action();

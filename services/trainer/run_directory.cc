@@ -17,7 +17,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "nlohmann/json.hpp"
+#include "services/trainer/event_file.h"
+#include "services/trainer/resources.h"
 
 namespace hone {
 namespace {
@@ -55,6 +59,14 @@ absl::Status WriteAll(int fd, const std::string& text, const std::string& path) 
     done += static_cast<size_t>(wrote);
   }
   return absl::OkStatus();
+}
+
+absl::Status Append(const std::string& path, const std::string& bytes) {
+  const int fd = open(path.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
+  if (fd < 0) return SystemError("cannot open", path);
+  const absl::Status written = WriteAll(fd, bytes, path);
+  close(fd);
+  return written;
 }
 
 absl::Status SyncFolder(const std::string& path) {
@@ -110,12 +122,16 @@ absl::Status RunDirectory::AppendMetrics(int64_t iteration,
       row[name] = nullptr;
     }
   }
-  const std::string path = File("metrics.jsonl");
-  const int fd = open(path.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
-  if (fd < 0) return SystemError("cannot open", path);
-  absl::Status written = WriteAll(fd, row.dump() + "\n", path);
-  close(fd);
-  return written;
+  absl::Status written = Append(File("metrics.jsonl"), row.dump() + "\n");
+  if (!written.ok()) return written;
+  const double now = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
+  std::string records;
+  if (events_.empty()) {
+    events_ = absl::StrCat("events.out.tfevents.", static_cast<int64_t>(now), ".", HostName(), ".",
+                           getpid());
+    records = EventFileStart(now, iteration);
+  }
+  return Append(File(events_), records + EventOf(now, iteration, metrics));
 }
 
 absl::Status RunDirectory::TrimMetrics(int64_t iteration) {

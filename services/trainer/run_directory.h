@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// runs/NAME: config.textproto, env.json, metrics.jsonl, store.sqlite, logs/, checkpoints/,
-// summary.json. A run directory is never shared: a lock keeps a second process out.
+// runs/NAME: config.textproto, env.json, metrics.jsonl, events.out.tfevents*, store.sqlite, logs/,
+// checkpoints/, summary.json. A run directory is never shared: a lock keeps a second process out.
 #ifndef HONE_SERVICES_TRAINER_RUN_DIRECTORY_H_
 #define HONE_SERVICES_TRAINER_RUN_DIRECTORY_H_
 
@@ -26,7 +26,8 @@ class RunDirectory {
   std::string File(const std::string& name) const { return path_ + "/" + name; }
   std::string checkpoints() const { return File("checkpoints"); }
 
-  // One line {"iteration":N, name: value, ...} appended to metrics.jsonl.
+  // One line {"iteration":N, name: value, ...} appended to metrics.jsonl, and one record to this
+  // process's own events file.
   absl::Status AppendMetrics(int64_t iteration, const std::map<std::string, double>& metrics);
   // Keeps lines up to an iteration (on resume); a torn last line goes.
   absl::Status TrimMetrics(int64_t iteration);
@@ -34,6 +35,7 @@ class RunDirectory {
  private:
   RunDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
   std::string path_;
+  std::string events_;  // file name, once there is one
   int lock_;
 };
 

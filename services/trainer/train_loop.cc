@@ -265,6 +265,8 @@ absl::Status TrainLoop::UpdateOnce(const Minibatch& minibatch, UpdateRecord upda
   record.metrics["policy/update_to_weight"] = stepped->update_to_weight;
   record.metrics["policy/learning_rate"] = rate;
   record.metrics["train/staleness_mean"] = 0;
+  // Experts have no capacity: every token reaches all that it chose.
+  if (passed->metrics.count("moe/load_max_over_mean") > 0) record.metrics["moe/dropped"] = 0;
   record.versions.push_back(std::move(version));
   record.updates.push_back(std::move(update));
   return absl::OkStatus();
@@ -457,6 +459,7 @@ void TrainLoop::AddTimes(const std::vector<Group>& groups, double generate_s, do
   record.observed = ObservedGroupMetrics(groups);
   record.observed["time/rollout_s"] = generate_s;
   record.observed["time/update_s"] = update_s;
+  record.observed["time/sync_s"] = 0;  // generator and learner share their weights
   record.observed["tokens/per_s"] = static_cast<double>(generated) / (generate_s + update_s);
   record.observed["memory/rss_bytes"] = static_cast<double>(ResidentBytes());
 }
