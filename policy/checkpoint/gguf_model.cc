@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/checkpoint/gguf_model.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <utility>
@@ -9,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "policy/checkpoint/digested_file.h"
-#include "policy/checkpoint/half.h"
 #include "policy/checkpoint/safetensors.h"
 
 namespace hone {
@@ -93,7 +93,7 @@ absl::Status Unsupported(const GgufFile& file, absl::string_view what, absl::str
   return absl::UnimplementedError(absl::StrCat(file.path(), ": ", what, "; Hone reads ", read));
 }
 
-absl::StatusOr<std::string> ConfigText(const GgufFile& file, DType dtype) {
+absl::StatusOr<std::string> ConfigText(const GgufFile& file) {
   Metadata of(file);
   const int64_t width = of.Whole("llama.embedding_length");
   const int64_t heads = of.Whole("llama.attention.head_count");
@@ -129,7 +129,7 @@ absl::StatusOr<std::string> ConfigText(const GgufFile& file, DType dtype) {
       {"rope_theta", of.Number("llama.rope.freq_base", 10000)},
       {"rope_scaling", nullptr},
       {"tie_word_embeddings", file.Find("output.weight") == nullptr},
-      {"torch_dtype", dtype == DType::kBFloat16 ? "bfloat16" : "float32"},
+      {"torch_dtype", "float32"},
   };
   const int64_t rotated = of.Whole("llama.rope.dimension_count", head);
   if (!of.status().ok()) return of.status();
@@ -288,8 +288,7 @@ std::string PublishedName(absl::string_view name) {
 
 }  // namespace
 
-absl::StatusOr<std::map<std::string, std::string>> GgufModelTexts(const GgufFile& file,
-                                                                  DType dtype) {
+absl::StatusOr<std::map<std::string, std::string>> GgufModelTexts(const GgufFile& file) {
   const std::string architecture = Metadata(file).Text("general.architecture", "");
   if (architecture != "llama") {
     return Unsupported(file, absl::StrCat("the architecture ", architecture),
@@ -299,7 +298,7 @@ absl::StatusOr<std::map<std::string, std::string>> GgufModelTexts(const GgufFile
   const struct {
     const char* name;
     absl::StatusOr<std::string> text;
-  } made[] = {{"config.json", ConfigText(file, dtype)},
+  } made[] = {{"config.json", ConfigText(file)},
               {"tokenizer.json", TokenizerText(file)},
               {"tokenizer_config.json", TokenizerConfigText(file)}};
   for (const auto& [name, text] : made) {
@@ -354,22 +353,27 @@ absl::StatusOr<std::vector<float>> ReadGgufPlace(const GgufFile& file, const Ggu
   return turned;
 }
 
-absl::Status WriteGgufModel(const GgufFile& file, DType dtype, const std::string& directory,
-                            FileSystem& files) {
-  const auto texts = GgufModelTexts(file, dtype);
+absl::Status WriteGgufModel(const GgufFile& file, const std::string& directory, FileSystem& files) {
+  const auto texts = GgufModelTexts(file);
   if (!texts.ok()) return texts.status();
   const auto places = GgufPlaces(file);
   if (!places.ok()) return places.status();
-  std::vector<std::vector<float>> values;
+  std::vector<float> values;  // of the tensor that is being written
   std::vector<TensorToWrite> tensors;
   for (const GgufPlace& place : *places) {
-    absl::StatusOr<std::vector<float>> read = ReadGgufPlace(file, place);
-    if (!read.ok()) return read.status();
-    if (dtype == DType::kBFloat16) {
-      for (float& value : *read) value = RoundToBFloat16(value);
-    }
-    values.push_back(*std::move(read));
-    tensors.push_back({place.name, place.tensor->shape, dtype, values.back().data()});
+    TensorToWrite tensor;
+    tensor.name = place.name;
+    tensor.shape = place.tensor->shape;
+    tensor.read = [&file, &place, &values](int64_t first, int64_t count, float* to) {
+      if (first == 0) {
+        absl::StatusOr<std::vector<float>> read = ReadGgufPlace(file, place);
+        if (!read.ok()) return read.status();
+        values = *std::move(read);
+      }
+      std::copy_n(values.data() + first, count, to);
+      return absl::OkStatus();
+    };
+    tensors.push_back(std::move(tensor));
   }
   for (const auto& [name, text] : *texts) {
     const auto written = WriteDigestedFile(files, absl::StrCat(directory, "/", name), text);

@@ -14,7 +14,6 @@
 #include "absl/status/statusor.h"
 #include "policy/checkpoint/file_system.h"
 #include "policy/checkpoint/gguf.h"
-#include "policy/model/parameters.h"
 
 namespace hone {
 
@@ -22,8 +21,7 @@ namespace hone {
 // UNIMPLEMENTED, by name: architectures other than llama, tokenizers other than byte-level BPE
 // with a pre-tokenizer among smollm, gpt-2 and llama-bpe, rotary scaling. DATA_LOSS: what such a
 // file must say is absent or of the wrong type.
-absl::StatusOr<std::map<std::string, std::string>> GgufModelTexts(const GgufFile& file,
-                                                                  DType dtype);
+absl::StatusOr<std::map<std::string, std::string>> GgufModelTexts(const GgufFile& file);
 
 // Where a tensor of the file goes.
 struct GgufPlace {
@@ -37,8 +35,8 @@ absl::StatusOr<std::vector<GgufPlace>> GgufPlaces(const GgufFile& file);
 // The tensor's values as the directory stores them.
 absl::StatusOr<std::vector<float>> ReadGgufPlace(const GgufFile& file, const GgufPlace& place);
 
-// All of it into `directory`, an existing empty one. bfloat16 rounds to nearest, ties to even.
-absl::Status WriteGgufModel(const GgufFile& file, DType dtype, const std::string& directory,
+// All of it into `directory`, an existing empty one; weights are float32.
+absl::Status WriteGgufModel(const GgufFile& file, const std::string& directory,
                             FileSystem& files = RealFileSystem());
 
 }  // namespace hone

@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "policy/checkpoint/checkpoint.h"
 #include "policy/checkpoint/convert.h"
+#include "policy/checkpoint/gguf.h"
+#include "policy/checkpoint/gguf_model.h"
 #include "policy/model/parameters.h"
 #include "services/cli/byte_sizes.h"
 #include "services/cli/command.h"
@@ -193,6 +195,13 @@ int Diff(const CheckpointFlags& flags, const Globals& globals) {
   return rows.empty() ? kDone : kMismatch;
 }
 
+absl::Status UnpackGguf(const std::string& path, const std::string& directory) {
+  auto file = GgufFile::Open(RealFileSystem(), path);
+  if (!file.ok()) return file.status();
+  const absl::Status made = RealFileSystem().CreateDirectory(directory);
+  return made.ok() ? WriteGgufModel(*file, directory) : made;
+}
+
 int Convert(const CheckpointFlags& flags, const Globals& globals) {
   ConvertOptions options;
   options.dtype = flags.dtype;
@@ -203,13 +212,16 @@ int Convert(const CheckpointFlags& flags, const Globals& globals) {
   options.shard_bytes = *shard_bytes;
   const std::string target = std::filesystem::path(flags.other).lexically_normal().string();
   const std::string temporary = absl::StrCat(target, ".tmp-", getpid());
+  const std::string unpacked = temporary + "-gguf";
   FileSystem& files = RealFileSystem();
   absl::Status status = files.CreateDirectory(temporary);
   if (status.ok()) {
-    status = ConvertCheckpoint(flags.path, temporary, options);
+    const bool gguf = std::filesystem::is_regular_file(flags.path);
+    if (gguf) status = UnpackGguf(flags.path, unpacked);
+    if (status.ok()) status = ConvertCheckpoint(gguf ? unpacked : flags.path, temporary, options);
     if (status.ok()) status = PublishDirectory(temporary, target);
-    const absl::Status swept = RemoveTree(files, temporary);
-    status.Update(swept);
+    status.Update(RemoveTree(files, unpacked));
+    status.Update(RemoveTree(files, temporary));
   }
   if (!status.ok()) return Fail(status, globals);
   auto opened = OpenCheckpoint(target, /*weights_only=*/true);
@@ -241,6 +253,7 @@ void AddConvertOptions(CLI::App& app, CheckpointFlags& flags) {
       ->capture_default_str();
   app.footer(
       "Writes a plain Hugging Face directory, whole or not at all: no optimizer, no hone.json.\n"
+      "PATH may be a GGUF file of a Llama-shaped model.\n"
       "bfloat16 rounds to nearest, ties to even; fp8 is e4m3 in blocks of 128 x 128.");
 }
 

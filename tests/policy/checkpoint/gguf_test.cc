@@ -207,7 +207,7 @@ TEST(GgufModel, BecomesADirectoryOfPublishedNamesWithRotaryRowsInHalves) {
   TestFolder scratch;
   const auto file = Opened(scratch, TinyLlama().Bytes());
   ASSERT_TRUE(file.ok()) << file.status();
-  const absl::Status written = WriteGgufModel(*file, DType::kFloat32, scratch.path());
+  const absl::Status written = WriteGgufModel(*file, scratch.path());
   ASSERT_TRUE(written.ok()) << written;
   const auto weights = WeightFiles::Open(RealFileSystem(), scratch.path(), nullptr);
   ASSERT_TRUE(weights.ok()) << weights.status();
@@ -233,7 +233,7 @@ TEST(GgufModel, TextsSayWhatTheMetadataSays) {
   TestFolder scratch;
   const auto file = Opened(scratch, TinyLlama().Bytes());
   ASSERT_TRUE(file.ok()) << file.status();
-  const auto texts = GgufModelTexts(*file, DType::kBFloat16);
+  const auto texts = GgufModelTexts(*file);
   ASSERT_TRUE(texts.ok()) << texts.status();
   const auto config = nlohmann::json::parse(texts->at("config.json"));
   EXPECT_EQ(config["rms_norm_eps"], 1e-5);
@@ -241,7 +241,7 @@ TEST(GgufModel, TextsSayWhatTheMetadataSays) {
   EXPECT_EQ(config["head_dim"], 4);
   EXPECT_EQ(config["num_key_value_heads"], 1);
   EXPECT_EQ(config["tie_word_embeddings"], true);
-  EXPECT_EQ(config["torch_dtype"], "bfloat16");
+  EXPECT_EQ(config["torch_dtype"], "float32");
   EXPECT_EQ(config["eos_token_id"], 0);
   EXPECT_FALSE(config.contains("bos_token_id"));
   const auto tokenizer = nlohmann::json::parse(texts->at("tokenizer.json"));
@@ -258,7 +258,7 @@ TEST(GgufModel, WhatCannotBeHonouredIsRefusedByName) {
   const auto why = [&](GgufWriter model) {
     const auto file = Opened(scratch, model.Bytes());
     if (!file.ok()) return file.status();
-    return WriteGgufModel(*file, DType::kFloat32, scratch.path());
+    return WriteGgufModel(*file, scratch.path());
   };
   EXPECT_THAT(std::string(why(TinyLlama("chatglm-bpe")).message()), HasSubstr("chatglm-bpe"));
   GgufWriter extra = TinyLlama();
