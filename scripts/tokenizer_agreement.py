@@ -3,6 +3,9 @@
 """Compares `hone tokenize` with the Hugging Face library `tokenizers` on random texts.
 
     scripts/tokenizer_agreement.py build/hone [--texts 100000] [--seed 1] [--only NAME]
+    scripts/tokenizer_agreement.py build-bench/bin/tokenizer_bench --speed FILE...
+
+The second form times both on one thread, in CPU time, in the same run.
 
 A development judge: needs the packages tokenizers and (for templates) jinja2, and HONE_DATA_DIR
 with tokenizers/. Hone itself needs neither. Families whose files are not at hand are made from
@@ -20,6 +23,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 import unicodedata
 
 from tokenizers import Tokenizer, normalizers
@@ -100,8 +104,8 @@ def families():
             added("<l>", 50257, lstrip=True), added("<r>", 50258, rstrip=True),
             added("<lr>", 50259, lstrip=True, rstrip=True),
             added("on", gpt2["model"]["vocab"]["on"], single_word=True, special=False),
-            added("\u212b", 50260, normalized=True, special=False),
-            added("e\u0301", 50261, normalized=True, special=False),
+            added("\u1e0d", 50260, normalized=True, special=False),
+            added("\u1ea1", 50261, normalized=True, special=False),
             added("<l><r>", 50262, special=False), added("<think>", 50263, normalized=True)]),
         # Needs PCRE2 itself: lazy repeats, look-behind, choices after runs, atomic groups.
         "general": variant(pre_tokenizer=sequence(
@@ -137,7 +141,7 @@ def pools():
     words = ("the of and in to on is was for that with as his by it at from be had her I You "
              "count total apples each hundred answer def return while x1 foo_bar CamelCase HTTP "
              "don't I'll we've IT'S 'S 's'd 'ſ can't 3rd 12345 1,000,000 3.14 0x1F ½ ² Ⅷ ٣٤ १२ 中文"
-             " 日本語 カタカナ 한국어 привет ελληνικά עברית हिन्दी é é Å Å ﬁ ǰ ſ K naïve façade").split(" ")
+             " 日本語 カタカナ 한국어 привет ελληνικά עברית हिन्दी é é Å Å ﬁ ǰ ſ K naïve façade d\u0323 \u1e0d a\u0323 \u1ea1").split(" ")
     specials = ("<｜User｜> <｜Assistant｜> <｜begin▁of▁sentence｜> <｜end▁of▁sentence｜> <|endoftext|> "
                 "<|im_start|> <|im_end|> <|begin_of_text|> <|eot_id|> <think> </think> <l> <r> <lr> "
                 "<l><r> <｜User <|im_ on 💡 👩‍👩‍👧 🇩🇪 🙂 õ ÷").split(" ")
@@ -191,7 +195,8 @@ def compare(binary, name, file, samples, rng):
         framed = [judge.encode(text).ids for text in samples[:100]]
         special = hone(binary, folder, [{"text": text} for text in samples[:100]],
                        "--add-special-tokens")
-    bos = framed[0][0] if file.get("post_processor") else None
+    has_template = "TemplateProcessing" in json.dumps(file.get("post_processor"))
+    bos = framed[0][0] if has_template else None
     for text, ids, row in zip(samples[:100], framed, special):
         # Never a second bos, where the library would add one.
         if bos is not None and judge.encode(text, add_special_tokens=False).ids[:1] == [bos]:
@@ -219,13 +224,40 @@ def compare(binary, name, file, samples, rng):
     return different
 
 
+def speed(bench, paths):
+    """Megabytes a second of CPU time, whole texts and line by line, of both."""
+    for name in ["deepseek_v3", "gpt2", "deepseek_coder", "llama3", "qwen2"]:
+        file = families()[name]
+        judge = Tokenizer.from_str(json.dumps(file))
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as out:
+                json.dump(file, out, ensure_ascii=False)
+            print(name, flush=True)
+            subprocess.run([bench, folder, *paths], check=True)
+        for path in paths:
+            with open(path, encoding="utf-8", newline="") as text_file:
+                text = text_file.read()
+            size = len(text.encode()) / 1e6
+            began = time.process_time()
+            judge.encode(text, add_special_tokens=False)
+            whole = time.process_time() - began
+            began = time.process_time()
+            judge.encode_batch(text.splitlines(True), add_special_tokens=False)
+            lines = time.process_time() - began
+            print(f"judge {path}: {size / whole:.1f} MB/s whole, {size / lines:.1f} MB/s by lines")
+
+
 def main():
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("hone")
     parser.add_argument("--texts", type=int, default=100000, help="per family")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="")
+    parser.add_argument("--speed", nargs="+", metavar="FILE")
     options = parser.parse_args()
+    if options.speed:
+        return speed(options.hone, options.speed)
     samples = list(texts(options.texts, options.seed))
     different = 0
     for name, file in families().items():

@@ -61,18 +61,22 @@ bool IsAscii(char byte) {
 CharacterMasks::CharacterMasks(const std::vector<CharSet>& sets) {
   std::vector<std::vector<uint64_t>> bits;
   for (const CharSet& set : sets) bits.push_back(BitsOf(set));
-  std::map<std::vector<uint32_t>, uint16_t> known;
+  std::map<std::vector<uint64_t>, uint16_t> known;  // by the words of a block in all sets
+  std::vector<uint64_t> words(sets.size() * 4);
   for (uint32_t block = 0; block < block_.size(); ++block) {
-    std::vector<uint32_t> masks(256);
     for (size_t set = 0; set < sets.size(); ++set) {
-      for (uint32_t i = 0; i < 256; ++i) {
-        const uint64_t word = bits[set][block * 4 + i / 64];
-        masks[i] |= static_cast<uint32_t>(word >> i % 64 & 1) << set;
-      }
+      std::copy_n(bits[set].begin() + block * 4, 4, words.begin() + static_cast<int64_t>(set) * 4);
     }
-    const auto [at, inserted] = known.emplace(masks, known.size());
-    if (inserted) masks_.insert(masks_.end(), masks.begin(), masks.end());
+    const auto [at, inserted] = known.emplace(words, static_cast<uint16_t>(known.size()));
     block_[block] = at->second;
+    if (!inserted) continue;
+    for (uint32_t i = 0; i < 256; ++i) {
+      uint32_t mask = 0;
+      for (size_t set = 0; set < sets.size(); ++set) {
+        mask |= static_cast<uint32_t>(words[set * 4 + i / 64] >> i % 64 & 1) << set;
+      }
+      masks_.push_back(mask);
+    }
   }
   for (uint32_t c = 0; c < 128; ++c) ascii_[c] = Of(c);
 }

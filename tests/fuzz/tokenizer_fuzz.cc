@@ -74,13 +74,13 @@ absl::string_view WellFormed(absl::string_view text) {
   return text.substr(0, hone::WellFormedPrefix(text));
 }
 
-// The fast path cuts as PCRE2 does; pieces put together are the text. False: no pattern.
-bool CheckPattern(const std::string& pattern, absl::string_view text) {
-  const json part = SplitFile(pattern)["pre_tokenizer"];
-  const auto fast = hone::PreTokenizer::Parse(part, {});
-  const auto general = hone::PreTokenizer::Parse(part, {false});
+using PreTokenizerOr = absl::StatusOr<hone::PreTokenizer>;
+
+// The fast path cuts as PCRE2 does; pieces put together are the text.
+void CheckPieces(const PreTokenizerOr& fast, const PreTokenizerOr& general,
+                 absl::string_view text) {
   assert(fast.ok() == general.ok());
-  if (!fast.ok()) return false;
+  if (!fast.ok()) return;
   std::string pieces[2];
   absl::Status statuses[2];
   for (int i = 0; i < 2; ++i) {
@@ -93,10 +93,13 @@ bool CheckPattern(const std::string& pattern, absl::string_view text) {
     });
   }
   if (statuses[0].ok() && statuses[1].ok()) assert(pieces[0] == pieces[1]);
-  if (!statuses[0].ok()) return true;
+  if (!statuses[0].ok()) return;
   pieces[0].erase(std::remove(pieces[0].begin(), pieces[0].end(), '\xff'), pieces[0].end());
   assert(pieces[0] == text);
-  return true;
+}
+
+PreTokenizerOr PreTokenizerOf(const std::string& pattern, bool fast) {
+  return hone::PreTokenizer::Parse(SplitFile(pattern)["pre_tokenizer"], {fast});
 }
 
 void CheckSplit(absl::string_view text) {
@@ -110,7 +113,9 @@ void CheckSplit(absl::string_view text) {
   const auto plain = known->EncodeText(literal);
   assert(plain.ok());
   for (const hone::TokenId id : *plain) assert(id < 263);
-  CheckPattern(kPattern, WellFormed(text));
+  static const PreTokenizerOr fast = PreTokenizerOf(kPattern, true);
+  static const PreTokenizerOr general = PreTokenizerOf(kPattern, false);
+  CheckPieces(fast, general, WellFormed(text));
 }
 
 }  // namespace
@@ -125,7 +130,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string file(input.substr(split + 1));
   if (file.size() < 4096 && !file.empty() && file[0] != '{') {
     const std::string pattern(WellFormed(file));
-    CheckPattern(pattern, WellFormed(text.substr(0, 256)));
+    CheckPieces(PreTokenizerOf(pattern, true), PreTokenizerOf(pattern, false),
+                WellFormed(text.substr(0, 256)));
     return 0;
   }
   const auto tokenizer = hone::ParseTokenizer(file);

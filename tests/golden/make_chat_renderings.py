@@ -8,7 +8,6 @@ Development only: needs jinja2 and HONE_DATA_DIR with tokenizers/. The conversat
 """
 import json
 import os
-import sys
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -54,8 +53,7 @@ def main():
             messages = [{"role": role, "content": content} for role, content in conversation]
             text = compiled.render(messages=messages, add_generation_prompt=True, **values)
             rows.append({"template": name, "messages": messages, "text": text})
-    json.dump(rows, sys.stdout, ensure_ascii=True, indent=0)
-    print()
+    print("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]")
 
 
 if __name__ == "__main__":
