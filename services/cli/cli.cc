@@ -69,7 +69,9 @@ int RunParsed(int argc, char** argv) {
     command->add_flag("--quiet", globals.quiet, "no progress on stderr");
     actions.emplace_back(command, row.set_up(*command, globals));
     // `hone runs hash RUN --json` as well as `hone runs --json hash RUN`.
-    for (CLI::App* part : command->get_subcommands({})) part->fallthrough();
+    for (CLI::App* part : command->get_subcommands({})) {
+      part->fallthrough(!part->get_allow_extras());
+    }
   }
   try {
     app.parse(argc, argv);

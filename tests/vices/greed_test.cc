@@ -44,7 +44,7 @@ TEST_F(ViceTest, WantingManyProcesses) {
        "  if pid == 0: time.sleep(9)\n"
        "  n += pid == 'EAGAIN'\n"
        "print(n)",
-       Ending::kExited, "84\n", Short()},
+       Ending::kExited, "84\n", Patient()},
       {"thread bomb",
        "import threading\n"
        "while True: threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
