@@ -31,6 +31,7 @@
 #include "rollout/store/store_writer.h"
 #include "rollout/task_source.h"
 #include "rollout/train_batch.h"
+#include "services/trainer/policy_updater.h"
 #include "services/trainer/run_directory.h"
 #include "services/trainer/train_position.h"
 
@@ -92,13 +93,6 @@ class TrainLoop {
   absl::StatusOr<std::vector<Group>> RunJobs(const std::vector<GroupJob>& jobs);
   absl::Status RefillFlat(std::vector<Group>& groups);
   absl::Status CheckOutages(const std::vector<Group>& groups) const;
-  absl::Status UpdatePolicy(std::vector<Group>& groups, IterationRecord& record);
-  absl::Status UpdateOnce(const Minibatch& minibatch, UpdateRecord update, IterationRecord& record);
-  // R2: the routing of the policy as it stands before the iteration's first update.
-  absl::Status RecordRoutes(Minibatch& minibatch);
-  absl::Status AddReferenceLogprobs(Minibatch& minibatch, IterationRecord& record);
-  absl::Status CheckGap(const Minibatch& minibatch, const ForwardBackwardResult& passed,
-                        IterationRecord& record);
   absl::Status EvaluateIfDue(IterationRecord& record);
   absl::Status StoreIteration(IterationRecord& record);
   absl::StatusOr<std::vector<Evaluation>> EvaluateNow(int64_t limit, const std::string& label,
@@ -113,7 +107,7 @@ class TrainLoop {
   TrainCallbacks callbacks_;
   StoreWriter writer_;
   RolloutOptions rollout_;
-  LossSpec loss_;
+  PolicyUpdater updater_;
   TrainPosition position_;
   int64_t version_ = 0;
   double accuracy_ = 0;        // of the last evaluation
