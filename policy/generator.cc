@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/generator.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -53,6 +54,14 @@ void Append(GenerateChunk chunk, Completion& to) {
 }
 
 }  // namespace
+
+std::vector<TokenId> StopTokensOf(const std::vector<TokenId>& ends, const PolicyInfo& info) {
+  std::vector<TokenId> all = ends;
+  for (const TokenId token : info.stop_tokens) {
+    if (std::find(all.begin(), all.end(), token) == all.end()) all.push_back(token);
+  }
+  return all;
+}
 
 absl::StatusOr<std::vector<std::vector<Completion>>> GenerateAll(
     Generator& generator, absl::Span<const GenerateRequest> requests) {

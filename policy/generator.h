@@ -83,7 +83,14 @@ struct PolicyInfo {
   std::string backend;  // name/ISA/build, as stored with every trajectory
   std::string tokenizer_hash;
   std::string weights_hash;  // of the current version
+  // Any of them ends a completion: what the tokenizer's files and config.json call ends, the
+  // tokenizer's own first. Empty: the policy names none.
+  std::vector<TokenId> stop_tokens;
 };
+
+// What ends completions of a policy: the tokenizer's `ends` (SpecialTokens::stop), then those of
+// info.stop_tokens that are not among them.
+std::vector<TokenId> StopTokensOf(const std::vector<TokenId>& ends, const PolicyInfo& info);
 
 class Generator {
  public:

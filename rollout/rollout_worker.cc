@@ -47,12 +47,18 @@ SampleKey KeyOf(const GroupJob& job, int32_t sample) {
   return key;
 }
 
-absl::StatusOr<TokenId> StopToken(const Tokenizer& tokenizer, const std::string& text) {
-  const TokenId token = text.empty() ? tokenizer.eos() : tokenizer.TokenOf(text);
-  if (token >= 0) return token;
-  return absl::InvalidArgumentError(
-      text.empty() ? std::string("the tokenizer has no end-of-text token; name one as eos")
-                   : absl::StrCat("eos is '", text, "', which is no token of the tokenizer"));
+// The one that is named, or all that the policy's files know.
+absl::StatusOr<std::vector<TokenId>> StopTokens(const Tokenizer& tokenizer, const PolicyInfo& info,
+                                                const std::string& text) {
+  if (!text.empty()) {
+    const TokenId token = tokenizer.TokenOf(text);
+    if (token >= 0) return std::vector<TokenId>{token};
+    return absl::InvalidArgumentError(
+        absl::StrCat("eos is '", text, "', which is no token of the tokenizer"));
+  }
+  std::vector<TokenId> all = StopTokensOf(tokenizer.special().stop, info);
+  if (!all.empty()) return all;
+  return absl::InvalidArgumentError("the tokenizer has no end-of-text token; name one as eos");
 }
 
 absl::Status EncodePrompt(const Tokenizer& tokenizer, Pending& pending) {
@@ -99,14 +105,15 @@ absl::StatusOr<Pending> Prepare(const GroupJob& job, const VerifierPool& verifie
   return pending;
 }
 
-GenerateRequest MakeRequest(const Pending& pending, TokenId stop, const RolloutOptions& options) {
+GenerateRequest MakeRequest(const Pending& pending, const std::vector<TokenId>& stop,
+                            const RolloutOptions& options) {
   GenerateRequest request;
   request.request_id = GroupId(options.run_id, pending.job->key);
   request.prompt = pending.prompt_tokens;
   request.n = options.group_size;
   request.key = KeyOf(*pending.job, 0);
   request.sampling = options.sampling;
-  request.stop_tokens = {stop};
+  request.stop_tokens = stop;
   request.required_version = pending.job->version;
   request.return_routes = options.keep_routes;
   return request;
@@ -330,7 +337,7 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::RunGroups(const std::vector<Gr
   if (jobs.empty()) return std::vector<Group>();
   absl::StatusOr<PolicyInfo> info = generator_.Info();
   if (!info.ok()) return info.status();
-  absl::StatusOr<TokenId> stop = StopToken(tokenizer_, options_.eos);
+  absl::StatusOr<std::vector<TokenId>> stop = StopTokens(tokenizer_, *info, options_.eos);
   if (!stop.ok()) return stop.status();
   std::vector<Pending> pending;
   std::vector<GenerateRequest> requests;

@@ -28,7 +28,7 @@ struct RolloutOptions {
   int32_t group_size = 8;  // G
   SamplingParams sampling;
   std::string prompt_template = "plain";  // r1_zero | tiny_zero | r1_chat | plain
-  std::string eos;                        // stop token's text; empty: the tokenizer's eos
+  std::string eos;                        // the one stop token's text; empty: the policy's ends
   RewardConfig reward;
   AdvantageConfig advantage;
   std::string default_verifier;  // for tasks that name none; empty: VerifierFor's choice

@@ -19,6 +19,7 @@
 #include "policy/local/engine_pool.h"
 #include "policy/local/fair_lock.h"
 #include "policy/local/local_policy.h"
+#include "policy/local/policy_tokenizer.h"
 #include "policy/local/request_checks.h"
 #include "policy/model/model.h"
 #include "policy/model/packed_pass.h"
@@ -42,7 +43,6 @@ struct LocalPolicy::Core {
   LocalPolicyOptions options;
   kernels::Backend backend;
   PolicyShape shape;
-  std::string tokenizer_hash;
   std::unique_ptr<Collective> collective;
   std::unique_ptr<ThreadTeam> team;
 
@@ -54,6 +54,7 @@ struct LocalPolicy::Core {
   std::unique_ptr<Model<float>> model;
   std::unique_ptr<Model<float>> reference;  // nullptr: none is kept
   int64_t version = 0;
+  PolicyTokenizer tokenizer;  // its vocabulary and hash are fixed
 
   // Under the learner's lock.
   std::unique_ptr<Optimizer> optimizer;
@@ -108,7 +109,8 @@ struct LocalPolicy::Core {
 
   absl::Status CheckMemoryNeeds() const;
   absl::Status CreateLearner();
-  static absl::StatusOr<std::unique_ptr<Core>> Create(const LocalPolicyOptions& options);
+  static absl::StatusOr<std::unique_ptr<Core>> Create(const LocalPolicyOptions& options,
+                                                      const Carried& carried);
 };
 
 }  // namespace hone

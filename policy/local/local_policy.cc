@@ -13,7 +13,6 @@
 #include "absl/strings/str_split.h"
 #include "policy/local/local_core.h"
 #include "policy/local/memory_plan.h"
-#include "policy/tokenizer/tokenizer.h"
 
 namespace hone {
 namespace {
@@ -93,7 +92,7 @@ absl::StatusOr<std::pair<std::string, OptimStepResult>> DecodeResult(const std::
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LocalPolicy::Core>> LocalPolicy::Core::Create(
-    const LocalPolicyOptions& options) {
+    const LocalPolicyOptions& options, const Carried& carried) {
   absl::Status status = options.config.Validate();
   if (status.ok()) status = CheckOptions(options);
   if (!status.ok()) return status;
@@ -106,16 +105,11 @@ absl::StatusOr<std::unique_ptr<LocalPolicy::Core>> LocalPolicy::Core::Create(
   const ModelConfig& config = options.config;
   core->shape = {config.vocab_size,  config.vocab_size,          config.max_position_embeddings,
                  config.MoeLayers(), config.num_experts_per_tok, config.n_routed_experts};
-  if (!options.tokenizer_json.empty()) {
-    const auto tokenizer = ParseTokenizer(options.tokenizer_json);
-    if (!tokenizer.ok()) return tokenizer.status();
-    core->shape.vocabulary = (*tokenizer)->size();
-    core->tokenizer_hash = (*tokenizer)->hash();
-    if (core->shape.vocabulary > config.vocab_size) {
-      return Refuse(absl::StrCat("the tokenizer has ", core->shape.vocabulary,
-                                 " tokens; the model has only ", config.vocab_size, " rows"));
-    }
-  }
+  auto tokenizer = ReadPolicyTokenizer(config, options.tokenizer_json, carried.files);
+  if (!tokenizer.ok()) return tokenizer.status();
+  core->shape.vocabulary = tokenizer->vocabulary;
+  core->tokenizer = *std::move(tokenizer);
+  core->carried = carried;
   status = core->CheckMemoryNeeds();
   if (!status.ok()) return status;
   auto model = Model<float>::Create(config, *core->backend.table, *core->backend.device,
@@ -275,6 +269,9 @@ absl::Status LocalPolicy::Core::Adopt(const PolicyState& state, bool weights_onl
     if (!decoded.ok()) return decoded.status();
     fresh_recorded.push_back(*std::move(decoded));
   }
+  auto fresh_tokenizer =
+      ReadPolicyTokenizer(state.config, options.tokenizer_json, state.carried.files);
+  if (!fresh_tokenizer.ok()) return fresh_tokenizer.status();
   std::unique_lock<FairLock> lock(weights);
   model->SetValues(state.values.data());
   optimizer->SetState(moments);
@@ -282,6 +279,7 @@ absl::Status LocalPolicy::Core::Adopt(const PolicyState& state, bool weights_onl
   version = weights_only ? 0 : state.version;
   options.config.source = state.config.source;
   carried = state.carried;
+  tokenizer = *std::move(fresh_tokenizer);
   extra = std::move(fresh_extra);
   recorded = std::move(fresh_recorded);
   last_pass.reset();
@@ -324,7 +322,6 @@ absl::Status LocalPolicy::Core::LoadFrom(const OpenedCheckpoint& opened,
   }
   if (!status.ok()) return status;
   version = weights_only && options.trainable ? 0 : state.version;
-  carried = state.carried;
   if (weights_only) return absl::OkStatus();
   extra = state.extra;
   if (const auto last = extra.find(kLastUpdate); last != extra.end()) {
@@ -340,7 +337,7 @@ LocalPolicy::~LocalPolicy() = default;
 
 absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::Create(
     const LocalPolicyOptions& options) {
-  auto core = Core::Create(options);
+  auto core = Core::Create(options, {});
   if (!core.ok()) return core.status();
   (*core)->model->InitializeValues(options.init_seed);
   (*core)->model->Repack();
@@ -377,7 +374,7 @@ absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromState(
     return absl::InvalidArgumentError(
         "policy options: a policy to generate and score only comes from a directory");
   }
-  auto core = Core::Create(*merged);
+  auto core = Core::Create(*merged, state.carried);
   if (!core.ok()) return core.status();
   {
     std::lock_guard<std::mutex> learner((*core)->learner);
@@ -393,7 +390,7 @@ absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromDirectory(
   if (!opened.ok()) return opened.status();
   const auto merged = OptionsFor(opened->state, options);
   if (!merged.ok()) return merged.status();
-  auto core = Core::Create(*merged);
+  auto core = Core::Create(*merged, opened->state.carried);
   if (!core.ok()) {
     return absl::Status(core.status().code(),
                         absl::StrCat(directory, ": ", core.status().message()));
@@ -413,8 +410,9 @@ absl::StatusOr<PolicyInfo> LocalPolicy::Info() {
   info.experts_per_token = core_->shape.moe_layers > 0 ? core_->shape.slots : 0;
   info.parameters = core_->model->registry().parameters();
   info.backend = core_->backend.id;
-  info.tokenizer_hash = core_->tokenizer_hash;
+  info.tokenizer_hash = core_->tokenizer.hash;
   info.weights_hash = core_->WeightsHashNow();
+  info.stop_tokens = core_->tokenizer.ends;
   return info;
 }
 

@@ -159,6 +159,13 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const std::string& path
   const std::string file = folder == path ? path + "/tokenizer.json" : path;
   if (stat(file.c_str(), &status) != 0) {
     const std::string words = std::strerror(errno);
+    for (const char* other : {"tiktoken.model", "tokenizer.model"}) {
+      if (stat(absl::StrCat(folder, "/", other).c_str(), &status) != 0) continue;
+      return absl::NotFoundError(absl::StrCat(
+          "there is no ", file, ", and ", other,
+          " beside it is not read; write a tokenizer.json of it once, with the fast tokenizer of "
+          "the Hugging Face library (save_pretrained), or give token ids"));
+    }
     return absl::NotFoundError(absl::StrCat("cannot open ", file, ": ", words));
   }
   absl::StatusOr<TokenizerFiles> files = ReadTokenizerFiles(folder);

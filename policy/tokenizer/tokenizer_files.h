@@ -26,6 +26,10 @@ using TokenizerFiles = std::map<std::string, std::string>;
 // added_tokens.json, chat_template.jinja, chat_template.json, vocab.json, merges.txt.
 const std::vector<std::string>& TokenizerFileNames();
 
+// Those of them that say which tokens are special.
+inline constexpr const char* kSpecialTokenFiles[] = {
+    "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"};
+
 // Those of TokenizerFileNames that are in the directory. INVALID_ARGUMENT: one is over its limit;
 // DATA_LOSS: one cannot be read to its end.
 absl::StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::string& directory);

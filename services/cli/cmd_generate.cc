@@ -62,9 +62,7 @@ absl::StatusOr<GenerateRequest> RequestOf(const JsonlRow& row, const GenerateFla
         Take(row, "n", &request.n), Take(row, "seed", &request.key.run_seed)}) {
     if (!taken.ok()) return taken;
   }
-  if (policy.tokenizer != nullptr && policy.tokenizer->eos() >= 0) {
-    request.stop_tokens = {policy.tokenizer->eos()};
-  }
+  request.stop_tokens = policy.info.stop_tokens;
   return request;
 }
 
@@ -85,6 +83,8 @@ void WriteCompletion(const Json& id, size_t sample, const Completion& completion
   for (float logprob : completion.logprobs) logprobs.push_back(ExactFloat(logprob));
   row["logprobs"] = std::move(logprobs);
   row["stop_reason"] = StopReasonName(completion.stop_reason);
+  if (completion.stop_reason == StopReason::kStopToken)
+    row["stop_token"] = completion.tokens.back();
   WriteRow(row);
 }
 
@@ -183,7 +183,9 @@ Action SetUpGenerate(CLI::App& app, const Globals& globals) {
   app.footer(
       "Rows out: {\"id\",\"sample\",\"token_ids\",\"text\",\"logprobs\",\"stop_reason\"}; "
       "stop_reason is\n"
-      "stop_token, length, context or cancelled. Values in a row win over flags.");
+      "stop_token, length, context or cancelled; with stop_token, \"stop_token\" is the token that "
+      "ended\n"
+      "it, any of the model's ends. Values in a row win over flags.");
   return [flags, &globals] { return Generate(*flags, globals); };
 }
 

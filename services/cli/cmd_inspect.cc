@@ -4,6 +4,7 @@
 #include <cmath>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -129,13 +130,20 @@ int ListGroups(Store& store, const InspectFlags& flags, const Globals& globals) 
   return kDone;
 }
 
+// Which of the policy's ends a completion came to.
+std::optional<TokenId> StopTokenOf(const Trajectory& trajectory) {
+  if (trajectory.stop_reason != StopReason::kStopToken || trajectory.tokens.empty()) return {};
+  return trajectory.tokens.back();
+}
+
 void PrintTrajectory(const Trajectory& trajectory) {
   std::cout << "trajectory  " << trajectory.id << "\ngroup       " << trajectory.group_id
             << "\nkey         seed " << trajectory.key.run_seed << ", ordinal "
             << trajectory.key.group_ordinal << ", attempt " << trajectory.key.attempt << ", sample "
             << trajectory.key.sample << "\nbackend     " << Sanitise(trajectory.backend)
-            << "\nstopped     " << StopReasonName(trajectory.stop_reason) << " after "
-            << trajectory.completion_tokens() << " tokens\n";
+            << "\nstopped     " << StopReasonName(trajectory.stop_reason);
+  if (const auto end = StopTokenOf(trajectory)) std::cout << " " << *end;
+  std::cout << " after " << trajectory.completion_tokens() << " tokens\n";
   for (const Segment& segment : trajectory.segments) {
     std::cout << "\n--- " << Sanitise(segment.role) << " (" << SegmentKindName(segment.kind)
               << ", tokens " << segment.first_token << " to "
@@ -164,6 +172,7 @@ Json TrajectoryJson(const Trajectory& trajectory) {
   json["id"] = trajectory.id;
   json["group"] = trajectory.group_id;
   json["stop_reason"] = StopReasonName(trajectory.stop_reason);
+  if (const auto end = StopTokenOf(trajectory)) json["stop_token"] = *end;
   json["token_ids"] = trajectory.tokens;
   for (float value : trajectory.behaviour_logprobs) {
     json["behaviour_logprobs"].push_back(ExactFloat(value));

@@ -32,6 +32,8 @@ absl::StatusOr<LoadedPolicy> LoadPolicy(const PolicyFlags& flags) {
     loaded.tokenizer = *std::move(tokenizer);
   } else if (!absl::IsNotFound(tokenizer.status())) {
     return tokenizer.status();
+  } else {
+    loaded.no_tokenizer = std::string(tokenizer.status().message());
   }
   LocalPolicyOptions options;
   options.backend = flags.backend;
@@ -50,8 +52,8 @@ absl::StatusOr<LoadedPolicy> LoadPolicy(const PolicyFlags& flags) {
 absl::StatusOr<LoadedPolicy> LoadPolicyWithTokenizer(const PolicyFlags& flags) {
   auto loaded = LoadPolicy(flags);
   if (!loaded.ok() || loaded->tokenizer != nullptr) return loaded;
-  return absl::FailedPreconditionError(absl::StrCat(
-      flags.model, " has no tokenizer.json, which text needs; give token_ids instead"));
+  return absl::FailedPreconditionError(
+      absl::StrCat(flags.model, " has no tokenizer that text needs: ", loaded->no_tokenizer));
 }
 
 }  // namespace hone::cli

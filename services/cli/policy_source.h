@@ -25,6 +25,7 @@ void AddPolicyFlags(CLI::App& app, PolicyFlags& flags, bool required = true);
 struct LoadedPolicy {
   std::unique_ptr<Generator> generator;
   std::unique_ptr<Tokenizer> tokenizer;  // null when the directory has none
+  std::string no_tokenizer;              // why not
   PolicyInfo info;
 };
 

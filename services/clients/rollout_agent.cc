@@ -142,7 +142,9 @@ class AgentWorker {
   }
 
   absl::Status Prepare(Session* session) {
-    auto tokenizer = ParseTokenizer(session->setup.tokenizer_json);
+    TokenizerFiles files = session->setup.tokenizer_configs;
+    files["tokenizer.json"] = session->setup.tokenizer_json;
+    auto tokenizer = ParseTokenizerFiles(files);
     if (!tokenizer.ok()) return tokenizer.status();
     session->tokenizer = *std::move(tokenizer);
     for (const VerifierSetup& wanted : session->setup.verifiers) {

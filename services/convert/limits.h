@@ -22,6 +22,7 @@ inline constexpr int64_t kMaxDetailBytes = 65536;
 inline constexpr int64_t kMaxEvidenceBytes = int64_t{1} << 20;  // names and values together
 inline constexpr int64_t kMaxQuestionsPerCall = 64;
 inline constexpr int64_t kMaxTokenizerBytes = int64_t{12} << 20;
+inline constexpr int64_t kMaxTokenizerConfigsBytes = int64_t{2} << 20;
 inline constexpr int64_t kMaxGroupBytes = int64_t{1} << 28;   // one submitted group
 inline constexpr int64_t kFileChunkBytes = int64_t{1} << 20;  // data of one FileChunk
 inline constexpr int64_t kMaxStateFiles = 4096;

@@ -191,6 +191,7 @@ void ToProto(const PolicyInfo& from, v1::InfoResponse* to) {
   to->set_backend(from.backend);
   to->set_tokenizer_hash(from.tokenizer_hash);
   to->set_weights_hash(from.weights_hash);
+  to->mutable_stop_tokens()->Assign(from.stop_tokens.begin(), from.stop_tokens.end());
 }
 
 absl::StatusOr<PolicyInfo> FromProto(const v1::InfoResponse& from) {
@@ -205,6 +206,10 @@ absl::StatusOr<PolicyInfo> FromProto(const v1::InfoResponse& from) {
   check.Name("backend", from.backend());
   check.Name("tokenizer_hash", from.tokenizer_hash());
   check.Name("weights_hash", from.weights_hash());
+  check.Range("number of stop_tokens", from.stop_tokens_size(), 0, kMaxMapEntries);
+  for (const TokenId token : from.stop_tokens()) {
+    check.Range("stop_tokens", token, 0, from.vocabulary_size() - 1);
+  }
   if (!check.ok()) return check.status();
   PolicyInfo to;
   to.version = from.version();
@@ -216,6 +221,7 @@ absl::StatusOr<PolicyInfo> FromProto(const v1::InfoResponse& from) {
   to.backend = from.backend();
   to.tokenizer_hash = from.tokenizer_hash();
   to.weights_hash = from.weights_hash();
+  to.stop_tokens = {from.stop_tokens().begin(), from.stop_tokens().end()};
   return to;
 }
 

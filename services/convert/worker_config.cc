@@ -63,6 +63,8 @@ void ToProto(const WorkerSetup& from, v1::WorkerConfig* to) {
   to->set_min_judged_share(rollout.min_judged_share);
   to->set_keep_routes(rollout.keep_routes);
   to->set_tokenizer_json(from.tokenizer_json);
+  to->mutable_tokenizer_configs()->insert(from.tokenizer_configs.begin(),
+                                          from.tokenizer_configs.end());
   for (const VerifierSetup& verifier : from.verifiers) {
     v1::WorkerConfig::Verifier* added = to->add_verifiers();
     added->set_name(verifier.name);
@@ -91,6 +93,13 @@ absl::StatusOr<WorkerSetup> FromProto(const v1::WorkerConfig& from) {
   check.Require(from.min_judged_share() >= 0 && from.min_judged_share() <= 1, "min_judged_share",
                 "is not in [0, 1]");
   check.Bytes("tokenizer_json", from.tokenizer_json(), kMaxTokenizerBytes);
+  check.Range("number of tokenizer_configs", from.tokenizer_configs_size(), 0, kMaxMapEntries);
+  int64_t config_bytes = 0;
+  for (const auto& [name, text] : from.tokenizer_configs()) {
+    check.Name("tokenizer_configs", name);
+    config_bytes += static_cast<int64_t>(text.size());
+  }
+  check.Range("bytes of tokenizer_configs", config_bytes, 0, kMaxTokenizerConfigsBytes);
   check.Range("number of verifiers", from.verifiers_size(), 0, kMaxMapEntries);
   for (const v1::WorkerConfig::Verifier& verifier : from.verifiers()) {
     check.Name("verifiers.name", verifier.name());
@@ -115,6 +124,7 @@ absl::StatusOr<WorkerSetup> FromProto(const v1::WorkerConfig& from) {
   check.Within("rollout", CheckRolloutOptions(rollout));
   if (!check.ok()) return check.status();
   to.tokenizer_json = from.tokenizer_json();
+  to.tokenizer_configs = {from.tokenizer_configs().begin(), from.tokenizer_configs().end()};
   to.policy_address = from.policy_address();
   to.heartbeat = absl::Milliseconds(from.heartbeat_interval_ms());
   to.jobs_per_lease = from.jobs_per_lease();

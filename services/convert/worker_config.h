@@ -4,6 +4,7 @@
 #ifndef HONE_SERVICES_CONVERT_WORKER_CONFIG_H_
 #define HONE_SERVICES_CONVERT_WORKER_CONFIG_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ struct VerifierSetup {
 struct WorkerSetup {
   RolloutOptions rollout;      // verify_threads is the worker's own affair
   std::string tokenizer_json;  // the file's bytes, at most 12 MiB
+  // tokenizer_config.json, special_tokens_map.json, generation_config.json: at most 2 MiB together.
+  std::map<std::string, std::string> tokenizer_configs;
   std::vector<VerifierSetup> verifiers;
   std::string policy_address;                    // empty: the trainer's own address
   absl::Duration heartbeat = absl::Seconds(10);  // at most a third of the scheduler's lease

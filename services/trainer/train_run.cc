@@ -74,6 +74,7 @@ class TrainRun {
   std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::map<std::string, std::string> tokenizer_configs_;  // what remote workers need beside it
   std::unique_ptr<LocalPolicy> local_;
   std::unique_ptr<RemotePolicy> remote_;
   Generator* generator_ = nullptr;
@@ -165,6 +166,12 @@ absl::Status TrainRun::LoadPolicy(const std::string& directory, bool weights_onl
   auto tokenizer = ReadTokenizer(directory + "/tokenizer.json");
   if (!tokenizer.ok()) return tokenizer.status();
   tokenizer_ = *std::move(tokenizer);
+  auto files = ReadTokenizerFiles(directory);
+  if (!files.ok()) return files.status();
+  for (const char* name : kSpecialTokenFiles) {
+    const auto found = files->find(name);
+    if (found != files->end()) tokenizer_configs_[name] = found->second;
+  }
   if (!request_.policy_address.empty()) {
     auto remote = RemotePolicy::Connect(request_.policy_address);
     if (!remote.ok()) return remote.status();
@@ -236,6 +243,7 @@ absl::Status TrainRun::StartWorkers() {
   WorkerSetup setup;
   setup.rollout = rollout;
   setup.tokenizer_json = tokenizer_->json();
+  setup.tokenizer_configs = tokenizer_configs_;
   setup.verifiers = VerifierSetups(config_);
   setup.policy_address = request_.policy_address;
   auto host = TrainHost::Start(request_.listen, *scheduler_, generator_, setup);

@@ -57,6 +57,19 @@ code=0
 "$hone" checkpoint diff "$work/published" "$latest" >"$work/diff" || code=$?
 [ "$code" -eq 3 ] || fail "diff exits $code after training: $(cat "$work/diff")"
 
+# Any of the model's ends stops a completion, and the row says which: greedy texts that come by
+# token 10 end there.
+ends() {
+  "$hone" generate --model "$1" --in "$work/prompts" --jsonl |
+    sed -n 's/.*"stop_token":\([0-9]*\).*/\1/p' | sort -u | tr '\n' ' '
+}
+for i in $(seq 40); do
+  echo "{\"id\":$i,\"token_ids\":[$i],\"max_tokens\":200,\"seed\":$i}"
+done >"$work/prompts"
+[ "$(ends "$work/made")" = "256 " ] || fail "one end: $(ends "$work/made")"
+[ "$(ends "$work/published")" = "10 256 " ] || fail "two ends: $(ends "$work/published")"
+[ "$(ends "$latest")" = "10 256 " ] || fail "two ends after training: $(ends "$latest")"
+
 # Resumed from the middle, it is the same run.
 mkdir -p "$work/b"
 cp -r "$work/a/." "$work/b"

@@ -60,6 +60,11 @@ class FakePolicy : public Generator, public Learner {
     table_[Cell(previous, next)] = 20.0;
   }
 
+  void SetStopTokens(std::vector<TokenId> tokens) {
+    std::unique_lock<std::shared_mutex> lock(mutex_);
+    stop_tokens_ = std::move(tokens);
+  }
+
   absl::Status Generate(absl::Span<const GenerateRequest> requests,
                         const ChunkSink& sink) override {
     const int call = calls_.fetch_add(1);
@@ -118,6 +123,7 @@ class FakePolicy : public Generator, public Learner {
     info.backend = options_.backend;
     info.tokenizer_hash = Sha256Hex("fake tokenizer");
     info.weights_hash = Hash();
+    info.stop_tokens = stop_tokens_;
     return info;
   }
 
@@ -388,6 +394,7 @@ class FakePolicy : public Generator, public Learner {
   std::function<absl::Status(int)> hook_;
   std::atomic<int> calls_{0};
   mutable std::shared_mutex mutex_;
+  std::vector<TokenId> stop_tokens_;
   std::vector<double> table_;      // [W, W] logits, row = previous token
   std::vector<double> reference_;  // [W, W] or empty
   std::vector<double> gradient_;   // [W, W]

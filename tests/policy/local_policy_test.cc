@@ -4,10 +4,12 @@
 #include <atomic>
 #include <cmath>
 #include <fstream>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
@@ -232,6 +234,53 @@ TEST(LocalPolicy, TheTokenizerMasksRowsPastItsSize) {
   }
   request.prompt = {12};
   EXPECT_FALSE(GenerateAll(*policy, {&request, 1}).ok());
+}
+
+TEST(LocalPolicy, EndsOfAllItsFilesAreNamedAndSurviveASave) {
+  LocalPolicyOptions options = TinyOptions();
+  options.tokenizer_json =
+      WordTokenizerJson({"<eos>", "<end>"}, {"a", "b", "c", "d", "e", "f", "g", "h"});
+  options.config.eos_token_id = 3;
+  // Row 10 of the model is no token: it cannot be drawn and so is no end.
+  options.config.more_eos_token_ids = {5, 10};
+  EXPECT_EQ(MakePolicy(options)->Info()->stop_tokens, (std::vector<TokenId>{0, 3, 5}));
+  PolicyState state = MakePolicy(options)->State();
+  state.carried.files["generation_config.json"] = R"({"eos_token_id": [1, 5, 7], "top_p": 0.9})";
+  const auto policy = LocalPolicy::CreateFromState(state, LocalPolicyOptions());
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  const std::vector<TokenId> all = {1, 5, 7, 3};
+  EXPECT_EQ((*policy)->Info()->stop_tokens, all);
+  const std::string directory = FreshDirectory();
+  ASSERT_TRUE((*policy)->SaveState(directory).ok());
+  const auto again = LocalPolicy::CreateFromDirectory(directory, false, LocalPolicyOptions());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ((*again)->Info()->stop_tokens, all);
+  const auto other = MakePolicy(options);
+  ASSERT_TRUE(other->LoadState(directory, false).ok());
+  EXPECT_EQ(other->Info()->stop_tokens, all) << "a state brings its own";
+  // Completions stop at any, keep it, and score as they were sampled.
+  GenerateRequest request = ContractRequest();
+  request.n = 40;
+  request.sampling.temperature = 3;
+  request.stop_tokens = all;
+  const auto completions = GenerateAll(**again, {&request, 1});
+  ASSERT_TRUE(completions.ok()) << completions.status();
+  std::set<TokenId> met;
+  for (const Completion& completion : (*completions)[0]) {
+    for (size_t t = 0; t < completion.tokens.size(); ++t) {
+      const bool end = absl::c_linear_search(all, completion.tokens[t]);
+      EXPECT_EQ(end, completion.stop_reason == StopReason::kStopToken &&
+                         t + 1 == completion.tokens.size());
+      if (end) met.insert(completion.tokens[t]);
+    }
+    ExpectScoresAsSampled(**again, request, completion);
+  }
+  EXPECT_EQ(met.size(), all.size());
+  // Without a tokenizer every row is a token, and the files' ends are ends all the same.
+  state.tokenizer_json.clear();
+  const auto bare = LocalPolicy::CreateFromState(state, LocalPolicyOptions());
+  ASSERT_TRUE(bare.ok()) << bare.status();
+  EXPECT_EQ((*bare)->Info()->stop_tokens, (std::vector<TokenId>{3, 5, 10, 1, 7}));
 }
 
 TEST(LocalPolicy, ManyCallersAndALearnerShareItSafely) {

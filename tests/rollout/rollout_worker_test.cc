@@ -65,6 +65,25 @@ TEST(RolloutWorker, AnotherTokenCanEndCompletions) {
               HasSubstr("'halt', which is no token"));
 }
 
+TEST(RolloutWorker, EveryEndThatThePolicyNamesEndsCompletions) {
+  World world;
+  const TokenId stop = world.tokenizer->TokenOf("stop");
+  world.policy.Teach(world.tokenizer->TokenOf("one"), stop);
+  world.policy.Teach(world.tokenizer->TokenOf("two"), world.tokenizer->eos());
+  const auto completion = [&](int which) {
+    const absl::StatusOr<Group> group = world.Worker().RunGroup(world.Job(which));
+    EXPECT_TRUE(group.ok()) << group.status();
+    return group.ok() ? group->trajectories[0] : Trajectory();
+  };
+  EXPECT_NE(completion(0).completion_tokens(), 1) << "\"stop\" is a word until it is an end";
+  world.policy.SetStopTokens({stop});
+  EXPECT_EQ(completion(0).stop_reason, StopReason::kStopToken);
+  EXPECT_EQ(completion(0).tokens.back(), stop);
+  EXPECT_EQ(completion(0).completion(), "") << "an end is learned but is no text";
+  world.policy.Teach(world.tokenizer->TokenOf("one"), world.tokenizer->eos());
+  EXPECT_EQ(completion(0).tokens.back(), world.tokenizer->eos());
+}
+
 TEST(RolloutWorker, GroupsAreTheSameAloneAndInABatch) {
   World world;
   const std::vector<GroupJob> jobs = world.Jobs(6);

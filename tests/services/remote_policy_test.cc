@@ -225,6 +225,8 @@ TEST(RemotePolicy, AnUpdateSentAgainIsAnsweredAndNotDoneAgain) {
   EXPECT_EQ(again->step.hash_after, first->step.hash_after);
   EXPECT_EQ(again->pass.metrics, first->pass.metrics);
   EXPECT_EQ(remote.policy->Info()->version, 1);
+  remote.policy->SetStopTokens({3, 5});
+  EXPECT_EQ(remote.client->Info()->stop_tokens, (std::vector<TokenId>{3, 5}));
   EXPECT_EQ(remote.client->Update(pass, ContractStep(1, "")).status().code(),
             absl::StatusCode::kInvalidArgument);
 }

@@ -87,6 +87,7 @@ TEST(Wire, CarriesJobsAndWorkerConfigs) {
   setup.rollout.min_judged_share = 0.75;
   setup.rollout.keep_routes = true;
   setup.tokenizer_json = std::string("{\"\0\xFF\"}", 6);
+  setup.tokenizer_configs = {{"generation_config.json", std::string("{\0", 2)}, {"x", ""}};
   setup.verifiers = {{"math/strict", "numeric", {{"a", "b"}}}, {"exact", "exact", {}}};
   setup.policy_address = "unix:/p";
   setup.heartbeat = absl::Milliseconds(321);

@@ -318,8 +318,8 @@ inline std::string Show(const WorkerSetup& w) {
          ShowAll(r.run_id, r.group_size, r.prompt_template, r.eos, r.advantage.estimator,
                  r.advantage.epsilon, r.advantage.clip, r.default_verifier, r.verify_attempts,
                  absl::ToInt64Microseconds(r.verify_deadline), r.min_judged_share, r.keep_routes,
-                 w.tokenizer_json, w.policy_address, absl::ToInt64Microseconds(w.heartbeat),
-                 w.jobs_per_lease) +
+                 w.tokenizer_json, w.tokenizer_configs, w.policy_address,
+                 absl::ToInt64Microseconds(w.heartbeat), w.jobs_per_lease) +
          Show(r.sampling);
 }
 

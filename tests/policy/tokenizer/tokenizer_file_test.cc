@@ -209,6 +209,11 @@ TEST(TokenizerFile, TakesEosFromTheConfigBesideIt) {
   std::ofstream(folder + "/tokenizer_config.json") << R"({"eos_token":"<z>"})";
   EXPECT_THAT(std::string(ReadTokenizer(folder).status().message()), HasSubstr("<z>"));
   EXPECT_EQ(ReadTokenizer(folder + "/none.json").status().code(), absl::StatusCode::kNotFound);
+  std::remove((folder + "/tokenizer.json").c_str());
+  std::ofstream(folder + "/tiktoken.model") << "IQ== 0\n";
+  const absl::Status refused = ReadTokenizer(folder).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("tiktoken.model"));
   ASSERT_EQ(std::system(("rm -r " + folder).c_str()), 0);
 }
 
