@@ -22,8 +22,6 @@
 namespace hone::cli {
 namespace {
 
-constexpr absl::Duration kGrace = absl::Seconds(5);
-
 struct ServeFlags {
   std::string listen;
   PolicyFlags policy;
@@ -36,7 +34,8 @@ struct ServeFlags {
   std::vector<std::string> verifiers;         // NAME=SPEC
   std::vector<std::string> verifier_options;  // NAME.KEY=VALUE
   VerifierServerOptions server;
-  double drain_s = 30;
+  double policy_drain_s = 5;
+  double verifier_drain_s = 30;
 };
 
 // Serves until a signal comes, then lets running calls end.
@@ -82,7 +81,8 @@ int ServePolicy(const ServeFlags& flags, const Globals& globals) {
     policy = *std::move(loaded);
   }
   PolicyServer server(std::move(policy), std::move(options));
-  return ServeUntilSignal(flags.listen, server.service(), kGrace, globals);
+  return ServeUntilSignal(flags.listen, server.service(), absl::Seconds(flags.policy_drain_s),
+                          globals);
 }
 
 // Specs come from this command line alone: a caller names what is here, or a built-in one.
@@ -124,13 +124,21 @@ int ServeVerifier(const ServeFlags& flags, const Globals& globals) {
   const absl::Status added = AddVerifiers(flags, &pool);
   if (!added.ok()) return Fail(added, globals);
   VerifierServer server(pool, MakeVerifier, flags.server);
-  return ServeUntilSignal(flags.listen, server.service(), absl::Seconds(flags.drain_s), globals);
+  return ServeUntilSignal(flags.listen, server.service(), absl::Seconds(flags.verifier_drain_s),
+                          globals);
 }
 
 void AddListen(CLI::App& app, ServeFlags& flags) {
   app.add_option("--listen", flags.listen,
                  "unix:PATH or HOST:PORT on this machine; port 0: any free one")
       ->required();
+}
+
+void AddDrain(CLI::App& app, double& drain_s) {
+  app.add_option("--drain-s", drain_s,
+                 "what running calls get to end after a signal; then they are UNAVAILABLE")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
 }
 
 void AddPolicyOptions(CLI::App& app, ServeFlags& flags) {
@@ -149,6 +157,7 @@ void AddPolicyOptions(CLI::App& app, ServeFlags& flags) {
   app.add_option("--balance-loss", flags.balance_loss, "weight of the sequence balance loss")
       ->capture_default_str();
   app.add_flag("--freeze-router", flags.freeze_router, "no gradient to router weights");
+  AddDrain(app, flags.policy_drain_s);
   app.footer(
       "Without --model it waits for a client's LoadState; until then calls fail with\n"
       "FAILED_PRECONDITION. The defaults are those of a run's configuration.");
@@ -166,9 +175,7 @@ void AddVerifierOptions(CLI::App& app, ServeFlags& flags) {
                  "calls that may wait; more are RESOURCE_EXHAUSTED")
       ->check(CLI::Range(0, 120))
       ->capture_default_str();
-  app.add_option("--drain-s", flags.drain_s, "what accepted calls get to end after a signal")
-      ->check(CLI::Range(0.0, 3600.0))
-      ->capture_default_str();
+  AddDrain(app, flags.verifier_drain_s);
 }
 
 }  // namespace
@@ -182,7 +189,9 @@ Action SetUpServe(CLI::App& app, const Globals& globals) {
   AddVerifierOptions(*verifier, *flags);
   CLI::App* gateway = app.add_subcommand("gateway", "OpenAI-compatible HTTP; not in this build");
   gateway->allow_extras();
-  app.footer("Prints {\"listening\": ADDRESS} once ready. Stops on SIGINT or SIGTERM.");
+  app.footer(
+      "Prints {\"listening\": ADDRESS} once ready. Stops on SIGINT or SIGTERM once running calls\n"
+      "have ended (--drain-s); a second signal stops at once.");
   return [flags, policy, verifier, &globals] {
     if (policy->parsed()) return ServePolicy(*flags, globals);
     if (verifier->parsed()) return ServeVerifier(*flags, globals);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/rpc/server.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
+#include <grpcpp/support/server_interceptor.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -12,21 +14,91 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "services/convert/limits.h"
 #include "services/rpc/address.h"
 
 namespace hone::rpc {
+namespace {
+
+// How many calls of our own services run. Health and reflection do not count: their streams stay
+// open for as long as somebody watches. Thread-safe.
+class RunningCalls {
+ public:
+  void Begin() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++running_;
+  }
+  void End() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (--running_ == 0) changed_.notify_all();
+  }
+  // The server has shut down: nobody waits any more.
+  void Close() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+  // Waits until none runs. False once closed.
+  bool WaitForNone() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || running_ == 0; });
+    return !closed_;
+  }
+  // False once closed.
+  bool Sleep(std::chrono::milliseconds duration) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    return !changed_.wait_for(lock, duration, [this] { return closed_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int64_t running_ = 0;
+  bool closed_ = false;
+};
+
+// Lives as long as its call.
+class CallCounter final : public grpc::experimental::Interceptor {
+ public:
+  explicit CallCounter(RunningCalls& calls) : calls_(calls) { calls_.Begin(); }
+  ~CallCounter() override { calls_.End(); }
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    methods->Proceed();
+  }
+
+ private:
+  RunningCalls& calls_;
+};
+
+class CallCounters final : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit CallCounters(RunningCalls& calls) : calls_(calls) {}
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* info) override {
+    return absl::StartsWith(info->method(), "/hone.") ? new CallCounter(calls_) : nullptr;
+  }
+
+ private:
+  RunningCalls& calls_;
+};
+
+}  // namespace
 
 struct Server::State {
   Address address;
   std::string text;
   std::vector<std::string> names;
+  RunningCalls calls;  // outlives the server
   std::unique_ptr<grpc::Server> server;
   std::mutex mutex;
   bool down = false;
@@ -99,6 +171,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   state->address = *address;
   grpc::ServerBuilder builder;
   Configure(builder, options);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> counters;
+  counters.push_back(std::make_unique<CallCounters>(state->calls));
+  builder.experimental().SetInterceptorCreators(std::move(counters));
   int port = 0;
   builder.AddListeningPort(address->ToString(), grpc::InsecureServerCredentials(), &port);
   for (const ServedService& service : services) {
@@ -128,7 +203,18 @@ void Server::Shutdown(absl::Duration grace) {
   if (state_->down) return;
   state_->down = true;
   state_->server->GetHealthCheckService()->Shutdown();
+  // gRPC would wait not only for calls but for every connection to take its leave, and a client
+  // without a call in progress reads its socket every 5 s at best. Closed as soon as no call of
+  // ours runs; again and again, because only after Shutdown has begun do no new ones come.
+  std::thread closer([this] {
+    while (state_->calls.WaitForNone()) {
+      grpc_server_cancel_all_calls(state_->server->c_server());
+      if (!state_->calls.Sleep(std::chrono::milliseconds(5))) return;
+    }
+  });
   state_->server->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  state_->calls.Close();
+  closer.join();
   state_->server->Wait();
   if (state_->address.is_unix) unlink(state_->address.path.c_str());
 }

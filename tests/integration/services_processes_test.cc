@@ -166,6 +166,58 @@ TEST(ServedVerifierProcess, JudgesAndStopsOnASignal) {
   EXPECT_EQ(server.Wait(), 0);
 }
 
+// From the signal to the end of the process.
+absl::Duration TimeToStop(Process& server, int signal) {
+  const absl::Time began = absl::Now();
+  server.Signal(signal);
+  EXPECT_EQ(server.Wait(), 0);
+  return absl::Now() - began;
+}
+
+TEST(ServedPolicyProcess, StopsAtOnceWhenItsClientsAreIdle) {
+  TestDirectory directory;
+  const std::string model = ModelIn(directory);
+  for (const std::string& listen : {std::string("127.0.0.1:0"), "unix:" + (directory / "s")}) {
+    Process server({"serve", "policy", "--model", model, "--listen", listen, "--threads", "1"});
+    const std::string address = server.Listening();
+    const auto one = RemotePolicy::Connect(address), two = RemotePolicy::Connect(address);
+    ASSERT_TRUE((*one)->Info().ok());
+    ASSERT_TRUE((*two)->Info().ok());
+    EXPECT_LT(TimeToStop(server, SIGTERM), absl::Milliseconds(500)) << listen;
+  }
+}
+
+TEST(ServedPolicyProcess, TellsARunningCallThatItIsUnavailableWhenTheGraceIsOver) {
+  TestDirectory directory;
+  const std::string model = ModelIn(directory);
+  Process server({"serve", "policy", "--model", model, "--listen", "127.0.0.1:0", "--backend",
+                  "reference", "--threads", "1", "--drain-s", "0.2"});
+  RemotePolicyOptions once;
+  once.retry.attempts = 1;
+  auto client = RemotePolicy::Connect(server.Listening(), once);
+  ASSERT_TRUE((*client)->Info().ok());
+  absl::Status broken;
+  std::thread caller([&] {
+    std::vector<GenerateRequest> many(400, ContractRequest(0));
+    for (size_t i = 0; i < many.size(); ++i) many[i].request_id = absl::StrCat(i);
+    for (GenerateRequest& request : many) request.n = 400;
+    broken = (*client)->Generate(many, [](GenerateChunk) { return true; });
+  });
+  absl::SleepFor(absl::Milliseconds(300));
+  EXPECT_LT(TimeToStop(server, SIGTERM), absl::Seconds(1.5));
+  caller.join();
+  EXPECT_TRUE(absl::IsUnavailable(broken)) << broken;
+}
+
+TEST(ServedVerifierProcess, StopsAtOnceWhenItsClientsAreIdle) {
+  Process server({"serve", "verifier", "--listen", "127.0.0.1:0"});
+  auto client = RemoteVerifier::Connect(server.Listening(), "exact", {});
+  ASSERT_TRUE(client.ok());
+  const std::string answer = "<think>so</think> <answer>yes</answer>";
+  ASSERT_TRUE((*client)->Verify({MakeQuestion(answer, "yes")}).ok());
+  EXPECT_LT(TimeToStop(server, SIGTERM), absl::Milliseconds(500));
+}
+
 TEST(ServeCommand, RefusesWhatItCannotServe) {
   EXPECT_EQ(Process({"serve", "verifier", "--listen", "0.0.0.0:0"}).Wait(), 2);
   EXPECT_EQ(Process({"serve", "verifier"}).Wait(), 2);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <grpcpp/support/status.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -159,6 +160,103 @@ TEST(RpcServer, ShutsDownTwiceInPeaceAndLeavesNoSocketFile) {
   (*server)->Shutdown(absl::Seconds(1));
   (*server)->Shutdown(absl::Seconds(1));
   EXPECT_FALSE(std::filesystem::exists(directory / "s"));
+}
+
+// A client whose call is in progress when the server is asked to stop.
+struct Caller {
+  explicit Caller(const std::string& address) : client(*RemotePolicy::Connect(address, Once())) {
+    thread = std::thread([this] {
+      GenerateRequest request;
+      request.request_id = "one";
+      request.prompt = {1};
+      request.sampling.max_tokens = 4;
+      ended = client->Generate({request}, [](GenerateChunk) { return true; });
+    });
+  }
+  ~Caller() { Join(); }
+  void Join() {
+    if (thread.joinable()) thread.join();
+  }
+  static RemotePolicyOptions Once() {
+    RemotePolicyOptions options;
+    options.retry.attempts = 1;
+    return options;
+  }
+  std::unique_ptr<RemotePolicy> client;
+  absl::Status ended = absl::UnknownError("no answer yet");
+  std::thread thread;
+};
+
+TEST(RpcServer, LetsARunningCallEndAndThenStopsWithoutWaitingOutTheGrace) {
+  Served served;
+  std::atomic<bool> arrived{false};
+  served.policy.OnGenerate([&](int) {
+    arrived = true;
+    absl::SleepFor(absl::Milliseconds(200));
+    return absl::OkStatus();
+  });
+  Serving serving({served.server.service()});
+  auto idle = RemotePolicy::Connect(serving.address());
+  ASSERT_TRUE((*idle)->Info().ok());
+  Caller caller(serving.address());
+  while (!arrived) absl::SleepFor(absl::Milliseconds(1));
+  const absl::Time began = absl::Now();
+  serving.Stop(absl::Seconds(30));
+  EXPECT_LT(absl::Now() - began, absl::Seconds(2));
+  caller.Join();
+  EXPECT_TRUE(caller.ended.ok()) << caller.ended;
+}
+
+TEST(RpcServer, TellsACallThatOutlivesTheGraceThatItIsUnavailable) {
+  Served served;
+  std::atomic<bool> arrived{false}, open{false};
+  served.policy.OnGenerate([&](int) {
+    arrived = true;
+    while (!open) absl::SleepFor(absl::Milliseconds(1));
+    return absl::OkStatus();
+  });
+  Serving serving({served.server.service()});
+  Caller caller(serving.address());
+  while (!arrived) absl::SleepFor(absl::Milliseconds(1));
+  std::thread stopper([&] { serving.Stop(absl::Milliseconds(100)); });
+  caller.Join();
+  EXPECT_EQ(caller.ended.code(), absl::StatusCode::kUnavailable) << caller.ended;
+  open = true;
+  stopper.join();
+}
+
+TEST(RpcServer, IsNotHeldUpByWhoWatchesItsHealth) {
+  Served served;
+  Serving serving({served.server.service()});
+  auto channel = rpc::MakeChannel(serving.address());
+  grpc::GenericStub stub(*channel);
+  grpc::CompletionQueue queue;
+  grpc::ClientContext context;
+  auto call = stub.PrepareCall(&context, "/grpc.health.v1.Health/Watch", &queue);
+  const auto wait = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    queue.Next(&tag, &ok);
+    return ok;
+  };
+  call->StartCall(nullptr);
+  ASSERT_TRUE(wait());
+  const grpc::Slice everything("");
+  call->WriteLast(grpc::ByteBuffer(&everything, 1), grpc::WriteOptions(), nullptr);
+  ASSERT_TRUE(wait());
+  grpc::ByteBuffer reply;
+  call->Read(&reply, nullptr);
+  ASSERT_TRUE(wait()) << "the stream is open";
+  const absl::Time began = absl::Now();
+  serving.Stop(absl::Seconds(30));
+  EXPECT_LT(absl::Now() - began, absl::Seconds(2));
+  do {  // the last message says that it no longer serves; then the stream is broken off
+    call->Read(&reply, nullptr);
+  } while (wait());
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  wait();
+  EXPECT_FALSE(status.ok());
 }
 
 TEST(Retries, AreBoundedAndOnlyForUnavailable) {
