@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cassert>
+#include <vector>
 
 #include "policy/model/rows.h"
 
@@ -119,6 +121,74 @@ class TraceSource {
   LayerTrace<Real> dense_, moe_;
 };
 
+// Rows of a pass that is not kept go through a layer so many at a time: what a row needs inside a
+// layer exists for these alone. A layer's keys are appended in the order of rows, so every row
+// still finds those before it; no bit depends on where the cuts are.
+constexpr int64_t kForwardRows = 1024;
+
+// The same memory for fewer rows.
+template <typename Real>
+LayerTrace<Real> FirstRows(LayerTrace<Real> t, int64_t count, int64_t chosen) {
+  for (View<Real, 2>* view : {&t.q_a, &t.kv_a, &t.cache, &t.lse, &t.values, &t.middle, &t.gate,
+                              &t.up, &t.router_logits, &t.route_weights}) {
+    view->shape[0] = count;
+  }
+  for (View<Real, 3>* view : {&t.q, &t.k, &t.query, &t.attended}) view->shape[0] = count;
+  for (View<Real, 2>* view : {&t.expert_gate, &t.expert_up}) view->shape[0] = count * chosen;
+  t.slot_row.shape[0] = count * chosen;
+  t.row_slot.shape[0] = count;
+  return t;
+}
+
+template <typename Real>
+ForwardScratch<Real> FirstRows(ForwardScratch<Real> s, int64_t count, int64_t chosen) {
+  for (View<Real, 2>* view :
+       {&s.normed, &s.q_a_normed, &s.hidden, &s.shared_hidden, &s.live_weights}) {
+    view->shape[0] = count;
+  }
+  s.k_normed.shape[0] = count;
+  for (View<Real, 2>* view : {&s.gathered, &s.expert_hidden}) view->shape[0] = count * chosen;
+  return s;
+}
+
+// Rows [first, first + count) of a batch. `runs` is what its route_runs become.
+template <typename Real>
+RowBatch<Real> Part(const RowBatch<Real>& batch, int64_t first, int64_t count,
+                    std::vector<RouteRun>* runs) {
+  RowBatch<Real> part = batch;
+  part.tokens = batch.tokens.Rows(first, count);
+  part.positions = batch.positions.Rows(first, count);
+  part.row_sequence = batch.row_sequence.Rows(first, count);
+  part.row_length = batch.row_length.Rows(first, count);
+  part.slots = batch.slots.Rows(first, count);
+  const View<const int32_t, 3>& routes = batch.override_experts;
+  if (routes) {
+    part.override_experts = {routes.data + first * routes.stride[1],
+                             {routes.shape[0], count, routes.shape[2]},
+                             routes.stride};
+  }
+  runs->clear();
+  for (RouteRun run : batch.route_runs) {
+    const int64_t from = std::max(run.first, first);
+    const int64_t end = std::min(run.first + run.rows, first + count);
+    if (from < end) runs->push_back({from - first, end - from, run.overridden});
+  }
+  part.route_runs = *runs;
+  return part;
+}
+
+// Rows [first, first + count) of a trace of rows that are all there at once.
+template <typename Real>
+void TakeExperts(const ForwardTrace<Real>& trace, int64_t moe_index, int64_t first, int64_t count,
+                 LayerTrace<Real>* t) {
+  const auto rows = [&](const View<int32_t, 3>& all) -> View<int32_t, 2> {
+    if (!all) return {};
+    return {all.data + moe_index * all.stride[0] + first * all.stride[1], {count, all.shape[2]}};
+  };
+  t->experts = rows(trace.experts);
+  t->live_experts = rows(trace.live_experts);
+}
+
 }  // namespace
 
 template <typename Real>
@@ -128,31 +198,34 @@ void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool kee
   const ModelLayout<Real>& layout = model.layout();
   const int64_t rows = batch.tokens.shape[0], chosen = config.num_experts_per_tok;
   assert(rows > 0);
-  trace->scratch = AllocateScratch(model, rows, arena);
+  const int64_t together = keep ? rows : std::min(rows, kForwardRows);
+  trace->scratch = AllocateScratch(model, together, arena);
   trace->experts = {arena.Allocate<int32_t>(layout.moe_layers * rows * chosen),
                     {layout.moe_layers, rows, chosen}};
   trace->live_experts = {};
   if (batch.live_routes && !batch.route_runs.empty()) {
     trace->live_experts = {arena.Allocate<int32_t>(trace->experts.size()), trace->experts.shape};
-    trace->scratch.live_weights = Matrix<Real>(arena, rows, chosen);
+    trace->scratch.live_weights = Matrix<Real>(arena, together, chosen);
   }
   trace->layers.clear();
-  TraceSource<Real> traces(model, rows, keep, arena);
+  TraceSource<Real> traces(model, together, keep, arena);
+  std::vector<RouteRun> runs;
   View<Real, 2> x = Matrix<Real>(arena, rows, config.hidden_size);
   model.table().embedding(nullptr, {batch.tokens, layout.embedding, x});
   for (int32_t i = 0; i < config.num_hidden_layers; ++i) {
     const LayerLayout<Real>& layer = layout.layers[static_cast<size_t>(i)];
     LayerTrace<Real> t = traces.For(layer);
-    t.input = x;
-    if (layer.moe) {
-      const int64_t first = layer.moe_index * rows * chosen;
-      t.experts = {trace->experts.data + first, {rows, chosen}};
-      t.live_experts = {};
-      if (trace->live_experts) t.live_experts = {trace->live_experts.data + first, {rows, chosen}};
+    const View<Real, 2> out = keep ? Matrix<Real>(arena, rows, config.hidden_size) : x;
+    for (int64_t first = 0; first < rows; first += together) {
+      const int64_t count = std::min(together, rows - first);
+      if (layer.moe) TakeExperts(*trace, layer.moe_index, first, count, &t);
+      LayerTrace<Real> part = FirstRows(t, count, chosen);
+      part.input = x.Rows(first, count);
+      RunLayer(model, Part(batch, first, count, &runs), i, FirstRows(trace->scratch, count, chosen),
+               part, out.Rows(first, count));
+      if (keep) trace->layers.push_back(part);
     }
-    if (keep) x = Matrix<Real>(arena, rows, config.hidden_size);
-    RunLayer(model, batch, i, trace->scratch, t, x);
-    if (keep) trace->layers.push_back(t);
+    x = out;
   }
   trace->output = x;
 }

@@ -194,21 +194,23 @@ View<Real, 2> PackedPass<Real>::State::ChunkLogits(int64_t first, int64_t count)
   return out;
 }
 
+// Unless the pass is kept, a chunk of targets at a time goes all the way.
 template <typename Real>
 void PackedPass<Real>::State::RunHead() {
   const int64_t width = model.config().hidden_size, vocabulary = model.config().vocab_size;
-  head_input = Matrix<Real>(arena, targets, width);
-  head_normed = Matrix<Real>(arena, targets, width);
   chunk = std::min(targets, std::max<int64_t>(1, kLogitElements / vocabulary));
+  const bool keep = options.keep_for_backward;
+  head_input = Matrix<Real>(arena, keep ? targets : chunk, width);
+  head_normed = Matrix<Real>(arena, keep ? targets : chunk, width);
   logits = Matrix<Real>(arena, chunk, vocabulary);
   logprobs = arena.Allocate<Real>(2 * targets);
   argmax = options.want_argmax ? arena.Allocate<int32_t>(targets) : nullptr;
-  GatherRows(model, trace.output, target_rows, head_input);
-  ops.Norm(model.layout().final_norm, head_input, head_normed);
   for (int64_t first = 0; first < targets; first += chunk) {
-    const int64_t count = std::min(chunk, targets - first);
+    const int64_t count = std::min(chunk, targets - first), at = keep ? first : 0;
+    GatherRows(model, trace.output, target_rows.Rows(first, count), head_input.Rows(at, count));
+    ops.Norm(model.layout().final_norm, head_input.Rows(at, count), head_normed.Rows(at, count));
     kernels::LogprobArgs<Real> args;
-    args.logits = ChunkLogits(first, count);
+    args.logits = ChunkLogits(at, count);
     args.vocabulary = options.vocabulary;
     args.temperature = static_cast<Real>(options.temperature);
     args.top_p = static_cast<Real>(options.top_p);
