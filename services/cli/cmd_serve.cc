@@ -71,6 +71,12 @@ absl::StatusOr<ServedPolicy> LoadServed(const std::string& directory, bool weigh
 int ServePolicy(const ServeFlags& flags, const Globals& globals) {
   CatchInterrupts();
   PolicyServerOptions options;
+  options.learner.emplace();
+  options.learner->set_gradient_slots(flags.slots);
+  options.learner->set_max_rows_per_pass(flags.rows_per_pass);
+  options.learner->set_router_bias_update(flags.router_bias_update);
+  options.learner->set_balance_loss(flags.balance_loss);
+  options.learner->set_freeze_router(flags.freeze_router);
   options.create = [&flags](const std::string& directory, bool weights_only) {
     return LoadServed(directory, weights_only, flags);
   };

@@ -178,6 +178,16 @@ absl::StatusOr<PolicyInfo> RemotePolicy::Info() {
   return info;
 }
 
+absl::StatusOr<v1::SettingsResponse> RemotePolicy::Settings() {
+  v1::SettingsResponse response;
+  const absl::Status status = state_->Retry([&] {
+    rpc::ScopedCall call(state_->calls, state_->options.info_timeout);
+    return call.Ended(state_->stub->Settings(call.context(), v1::SettingsRequest(), &response));
+  });
+  if (!status.ok()) return status;
+  return response;
+}
+
 namespace {
 
 // Takes one reply's sequences, checking each against what was sent.

@@ -21,6 +21,10 @@
 
 namespace hone {
 
+namespace v1 {
+class SettingsResponse;
+}
+
 struct RemotePolicyOptions {
   absl::Duration call_timeout = absl::Hours(1);     // of one attempt; DEADLINE_EXCEEDED
   absl::Duration info_timeout = absl::Seconds(10);  // of Info
@@ -52,6 +56,8 @@ class RemotePolicy : public Generator, public Learner {
   // The files come over the wire into the local `directory`, which must exist and be empty.
   absl::Status SaveState(const std::string& directory) override;
   absl::Status LoadState(const std::string& directory, bool weights_only) override;
+  // How the service was started. UNIMPLEMENTED: what listens there is no policy.
+  absl::StatusOr<v1::SettingsResponse> Settings();
 
   // Ends running calls with CANCELLED, and all later ones.
   void Cancel();

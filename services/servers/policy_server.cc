@@ -69,6 +69,12 @@ class PolicyServer::Impl final : public v1::PolicyService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status Settings(grpc::ServerContext*, const v1::SettingsRequest*,
+                        v1::SettingsResponse* response) override {
+    if (options_.learner.has_value()) *response->mutable_learner() = *options_.learner;
+    return grpc::Status::OK;
+  }
+
   grpc::Status ForwardBackward(
       grpc::ServerContext* context,
       grpc::ServerReaderWriter<v1::ForwardBackwardResponse, v1::ForwardBackwardRequest>* stream)

@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "hone/v1/policy_service.pb.h"
 #include "policy/generator.h"
 #include "policy/learner.h"
 #include "services/rpc/server.h"
@@ -34,6 +36,7 @@ struct PolicyServerOptions {
   // empty server answers FAILED_PRECONDITION for ever.
   std::function<absl::StatusOr<ServedPolicy>(const std::string& directory, bool weights_only)>
       create;
+  std::optional<v1::LearnerSettings> learner;  // how it learns; none: it does not
 };
 
 // Thread-safe. Outlives the rpc::Server that serves it.

@@ -19,6 +19,7 @@
 #include "services/clients/remote_policy.h"
 #include "services/convert/run_config.h"
 #include "services/trainer/base_policy.h"
+#include "services/trainer/check_policy.h"
 #include "services/trainer/resources.h"
 #include "services/trainer/train_host.h"
 #include "services/trainer/train_setup.h"
@@ -213,6 +214,10 @@ absl::Status TrainRun::PreparePolicy() {
 
 absl::Status TrainRun::OpenParts() {
   if (verifiers_ != nullptr) return absl::OkStatus();
+  if (!request_.policy_address.empty()) {
+    const absl::Status fit = CheckPolicyServer(request_.policy_address, config_);
+    if (!fit.ok()) return fit;
+  }
   auto verifiers = MakeVerifiers(VerifierSetups(config_), request_.verifier_address);
   if (!verifiers.ok()) return verifiers.status();
   verifiers_ = *std::move(verifiers);
@@ -368,7 +373,8 @@ absl::Status TrainRun::Execute() {
 
 absl::StatusOr<TrainSummary> TrainRun::Run() {
   summary_.path = request_.out;
-  // A new run whose verifiers must not be learned from leaves nothing behind.
+  // A new run whose policy or verifiers are not there, or must not be learned from, leaves nothing
+  // behind.
   if (!fs::exists(request_.out + "/config.textproto")) {
     const absl::Status parts = OpenParts();
     if (!parts.ok()) return parts;
@@ -379,8 +385,8 @@ absl::StatusOr<TrainSummary> TrainRun::Run() {
       request_.resume && summary.ok() && !absl::StrContains(*summary, "\"time_limit\"")) {
     return Finished(*summary);
   }
-  for (auto step : {&TrainRun::FindCheckpoint, &TrainRun::OpenStore, &TrainRun::PreparePolicy,
-                    &TrainRun::OpenParts, &TrainRun::StartWorkers}) {
+  for (auto step : {&TrainRun::OpenParts, &TrainRun::FindCheckpoint, &TrainRun::OpenStore,
+                    &TrainRun::PreparePolicy, &TrainRun::StartWorkers}) {
     absl::Status done = (this->*step)();
     if (!done.ok()) return done;
   }

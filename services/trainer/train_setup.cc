@@ -142,7 +142,17 @@ absl::StatusOr<std::unique_ptr<VerifierPool>> MakeVerifiers(
     const bool custom = IsCustomVerifier(setup.verifier);
     if (!custom && !addresses.empty()) {
       auto verifier = VerifierGroup::Connect(addresses, setup.verifier, setup.options);
-      if (!verifier.ok()) return verifier.status();
+      if (absl::IsUnimplemented(verifier.status())) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("--verifier ", address,
+                         ": what listens there judges nothing; start a "
+                         "service with hone serve verifier"));
+      }
+      if (!verifier.ok()) {
+        return absl::Status(verifier.status().code(),
+                            absl::StrCat("--verifier ", address, ", verifier \"", setup.verifier,
+                                         "\": ", verifier.status().message()));
+      }
       pool->Add(setup.name, *std::move(verifier));
       continue;
     }
