@@ -170,6 +170,14 @@ void Qwen2(Messages messages, PromptText* out) {
   ChatMl(messages, out);
 }
 
+void SmolLm2(Messages messages, PromptText* out) {
+  if (messages[0].role != "system") {
+    ChatMlTurn("system", "You are a helpful AI assistant named SmolLM, trained by Hugging Face",
+               out);
+  }
+  ChatMl(messages, out);
+}
+
 void Qwq(Messages messages, PromptText* out) {
   for (const ChatMessage& message : messages) {
     const bool cut = message.role == "assistant" && &message != &messages.back();
@@ -266,6 +274,7 @@ constexpr Template kTemplates[] = {
     {"v2_chat", V2Chat, false},
     {"chatml", ChatMl, false},
     {"qwen2", Qwen2, false},
+    {"smollm2", SmolLm2, false},
     {"qwq", Qwq, false},
     {"qwen3", Qwen3, false},
     {"llama3", Llama3, false},

@@ -12,6 +12,7 @@
 //   v2_chat    DeepSeek-V2 and V2-Lite
 //   chatml     <|im_start|>role ... <|im_end|>, as Moonlight's and SmolLM's kin begin from
 //   qwen2      Qwen2.5: chatml with its system prompt where the conversation has none
+//   smollm2    SmolLM2-Instruct: the same with its own
 //   qwq        Qwen's QwQ: earlier thoughts are taken out; ends in "<think>\n"
 //   qwen3, qwen3_no_think   Qwen3; the latter ends in an empty thought
 //   llama3     Llama 3;  llama3_2  Llama 3.1 and 3.2, with their date lines (26 Jul 2024)

@@ -90,6 +90,16 @@ TEST(PromptTemplate, V2AndLlama3AreTheirCardsText) {
             "<|im_start|>assistant\n");
 }
 
+TEST(PromptTemplate, SmolLm2SpeaksAsItsCardSays) {
+  EXPECT_EQ(RenderPrompt("smollm2", "Q?")->text,
+            "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+            "Face<|im_end|>\n<|im_start|>user\nQ?<|im_end|>\n<|im_start|>assistant\n");
+  const std::vector<ChatMessage> messages = {{"system", "S"}, {"user", "Q?"}};
+  EXPECT_EQ(RenderChat("smollm2", messages)->text,
+            "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ?<|im_end|>\n"
+            "<|im_start|>assistant\n");
+}
+
 TEST(PromptTemplate, MarksWhatMessagesSayAsLiteralAndNothingElse) {
   const std::string question = "<｜end▁of▁sentence｜>";
   for (const std::string& name : TemplateNames()) {
