@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "rollout/diagnosis.h"
 #include "rollout/store/store.h"
 
 namespace hone {
@@ -93,6 +94,9 @@ struct RunOverview {
   StoreStats stats;
 };
 absl::StatusOr<RunOverview> ReadOverview(Store& store);
+
+// The figures that Diagnose looks at, of iterations first to last (those there are).
+absl::StatusOr<RunFigures> ReadRunFigures(Store& store, int64_t first, int64_t last);
 
 }  // namespace hone
 

@@ -23,7 +23,7 @@ struct CommandRow {
 };
 
 // The order of the help.
-constexpr std::array<CommandRow, 17> kCommands = {{
+constexpr std::array<CommandRow, 18> kCommands = {{
     {"train", "run the loop: roll out, verify, reward, update, checkpoint", SetUpTrain},
     {"pretrain", "train a base policy from scratch on text or built-in traces", SetUpPretrain},
     {"eval", "accuracy, pass@k, maj@k of a policy on tasks; changes nothing", SetUpEval},
@@ -33,6 +33,7 @@ constexpr std::array<CommandRow, 17> kCommands = {{
     {"verifier", "verifiers of your own: list, describe, test, new, worker", SetUpVerifier},
     {"tokenize", "text to token ids, and back", SetUpTokenize},
     {"inspect", "read a run's groups and trajectories in the terminal", SetUpInspect},
+    {"doctor", "why does a run not learn? where completions went, what is wrong", SetUpDoctor},
     {"runs", "list, show, hash or check runs", SetUpRuns},
     {"model", "what a model takes and how fast it can be; make a random one", SetUpModel},
     {"checkpoint", "show, hash, verify, convert or compare checkpoints", SetUpCheckpoint},

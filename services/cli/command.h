@@ -80,6 +80,7 @@ Action SetUpGrade(CLI::App& app, const Globals& globals);
 Action SetUpVerifier(CLI::App& app, const Globals& globals);
 Action SetUpTokenize(CLI::App& app, const Globals& globals);
 Action SetUpInspect(CLI::App& app, const Globals& globals);
+Action SetUpDoctor(CLI::App& app, const Globals& globals);
 Action SetUpRuns(CLI::App& app, const Globals& globals);
 Action SetUpCheckpoint(CLI::App& app, const Globals& globals);
 Action SetUpData(CLI::App& app, const Globals& globals);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/store/query.h"
 
+#include <algorithm>
 #include <set>
 
 #include "rollout/store/state.h"
@@ -203,6 +204,24 @@ TEST_F(QueryTest, EveryViewCanBeRead) {
   Statement row = db.Prepare("SELECT count(*) FROM verdicts WHERE evidence ->> 'gold' = '13'");
   ASSERT_TRUE(*row.Next());
   EXPECT_EQ(row.GetInt(0), 6);
+}
+
+TEST_F(QueryTest, FiguresOfARunCountEveryCompletionOnce) {
+  const int64_t first = groups_[0].iteration, last = groups_[1].iteration;
+  const auto figures = ReadRunFigures(*store_, std::min(first, last), std::max(first, last));
+  ASSERT_TRUE(figures.ok()) << figures.status();
+  EXPECT_EQ(figures->funnel.groups, 2);
+  EXPECT_EQ(figures->funnel.judged, 6);
+  EXPECT_EQ(figures->funnel.flat, 3);
+  EXPECT_EQ(figures->funnel.trained, 3);
+  EXPECT_EQ(figures->groups.judged, 2);
+  EXPECT_EQ(figures->groups.solved, 2);
+  EXPECT_EQ(figures->groups.all_right, 0);
+  EXPECT_EQ(figures->outcomes, (std::map<std::string, int64_t>{{"correct", 2}, {"wrong", 4}}));
+  int64_t stops = 0;
+  for (const auto& [reason, count] : figures->stops) stops += count;
+  EXPECT_EQ(stops, 6);
+  EXPECT_FALSE(ReadRunFigures(*store_, 2, 1).ok());
 }
 
 }  // namespace
