@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/rpc/channel.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
@@ -16,6 +17,14 @@
 
 namespace hone::rpc {
 
+void KeepLibraryUp() {
+  static const bool up = [] {
+    grpc_init();
+    return true;
+  }();
+  (void)up;
+}
+
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address) {
   auto parsed = ParseAddress(address);
   if (!parsed.ok()) return parsed.status();
@@ -24,6 +33,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
                                                    "': port 0 is for "
                                                    "listening; connect to the port it printed"));
   }
+  KeepLibraryUp();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(convert::kMaxMessageBytes));
   arguments.SetMaxSendMessageSize(static_cast<int>(convert::kMaxMessageBytes));

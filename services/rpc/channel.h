@@ -23,6 +23,10 @@ class Status;
 
 namespace hone::rpc {
 
+// Keeps gRPC's library up until the process ends. Left to itself it goes down with its last server
+// or channel, and then joins a thread that polls for up to 10 s after a write that had to wait.
+void KeepLibraryUp();
+
 // Lazy: nothing is connected yet. INVALID_ARGUMENT as ParseAddress, or port 0.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address);
 

@@ -26,6 +26,7 @@
 #include "absl/time/clock.h"
 #include "services/convert/limits.h"
 #include "services/rpc/address.h"
+#include "services/rpc/channel.h"
 
 namespace hone::rpc {
 namespace {
@@ -167,6 +168,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
+  KeepLibraryUp();
   auto state = std::make_unique<State>();
   state->address = *address;
   grpc::ServerBuilder builder;

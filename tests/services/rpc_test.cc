@@ -162,6 +162,18 @@ TEST(RpcServer, ShutsDownTwiceInPeaceAndLeavesNoSocketFile) {
   EXPECT_FALSE(std::filesystem::exists(directory / "s"));
 }
 
+TEST(RpcServer, GoesAtOnceAfterALargeMessage) {
+  const absl::Time began = absl::Now();
+  {
+    Served served;
+    Serving serving({served.server.service()});
+    const std::string field = "\x7a\x80\x80\x80\x04";  // 15, 8 MiB of bytes: unknown, skipped
+    const std::string body = field + std::string(8 << 20, 'x');
+    EXPECT_TRUE(CallRaw(serving.address(), "/hone.v1.PolicyService/Info", body).status.ok());
+  }
+  EXPECT_LT(absl::Now() - began, absl::Seconds(3));
+}
+
 // A client whose call is in progress when the server is asked to stop.
 struct Caller {
   explicit Caller(const std::string& address) : client(*RemotePolicy::Connect(address, Once())) {
