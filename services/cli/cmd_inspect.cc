@@ -12,6 +12,7 @@
 #include "rollout/store/query.h"
 #include "services/cli/command.h"
 #include "services/cli/jsonl.h"
+#include "services/cli/trace_view.h"
 
 namespace hone::cli {
 namespace {
@@ -20,6 +21,8 @@ struct InspectFlags {
   std::string run;
   int64_t iteration = 0;
   std::string trajectory;
+  std::string tint = "none";
+  bool why = false;
   bool groups = false;
   std::string sort = "iteration";
   bool ascending = false;
@@ -136,37 +139,6 @@ std::optional<TokenId> StopTokenOf(const Trajectory& trajectory) {
   return trajectory.tokens.back();
 }
 
-void PrintTrajectory(const Trajectory& trajectory) {
-  std::cout << "trajectory  " << trajectory.id << "\ngroup       " << trajectory.group_id
-            << "\nkey         seed " << trajectory.key.run_seed << ", ordinal "
-            << trajectory.key.group_ordinal << ", attempt " << trajectory.key.attempt << ", sample "
-            << trajectory.key.sample << "\nbackend     " << Sanitise(trajectory.backend)
-            << "\nstopped     " << StopReasonName(trajectory.stop_reason);
-  if (const auto end = StopTokenOf(trajectory)) std::cout << " " << *end;
-  std::cout << " after " << trajectory.completion_tokens() << " tokens\n";
-  for (const Segment& segment : trajectory.segments) {
-    std::cout << "\n--- " << Sanitise(segment.role) << " (" << SegmentKindName(segment.kind)
-              << ", tokens " << segment.first_token << " to "
-              << segment.first_token + segment.token_count;
-    if (segment.version >= 0) std::cout << ", version " << segment.version;
-    std::cout << ")\n" << Sanitise(segment.text) << "\n";
-  }
-  const Verdict& verdict = trajectory.verdict;
-  std::cout << "\nverdict     " << OutcomeName(verdict.outcome) << " by "
-            << Sanitise(verdict.verifier) << "\nextracted   " << Sanitise(verdict.extracted)
-            << "\nwhy         " << Sanitise(verdict.detail) << "\n";
-  for (const auto& [name, value] : verdict.evidence) {
-    std::cout << absl::StrFormat("  %-10s %s\n", Sanitise(name), OneLine(value, 400));
-  }
-  for (const RewardPart& part : trajectory.reward.parts) {
-    std::cout << absl::StrFormat("reward      %-10s raw %s x weight %g%s = %.4f\n", part.name,
-                                 part.raw ? absl::StrFormat("%.4f", *part.raw) : "none",
-                                 part.weight, part.gated ? " (gate closed)" : "", part.value());
-  }
-  std::cout << absl::StrFormat("total       %.4f, advantage %+.4f\n", trajectory.reward.total,
-                               trajectory.advantage);
-}
-
 Json TrajectoryJson(const Trajectory& trajectory) {
   Json json;
   json["id"] = trajectory.id;
@@ -200,6 +172,45 @@ Json TrajectoryJson(const Trajectory& trajectory) {
   return json;
 }
 
+// The tokenizer that the run's checkpoints carry.
+absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerOfRun(const std::string& run) {
+  auto tokenizer = ReadTokenizer(run + "/checkpoints/latest");
+  if (tokenizer.ok()) return tokenizer;
+  return absl::Status(tokenizer.status().code(),
+                      absl::StrCat("--tint needs the tokenizer of the run's checkpoint: ",
+                                   tokenizer.status().message()));
+}
+
+absl::StatusOr<std::string> DrawOne(Store& store, const Trajectory& trajectory,
+                                    const InspectFlags& flags) {
+  const absl::StatusOr<Tint> tint = TintFromName(flags.tint);
+  if (!tint.ok()) return tint.status();
+  TraceView view;
+  view.tint = *tint;
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (*tint != Tint::kNone) {
+    auto reference = store.GetChannel(trajectory.id, "reference_logprob");
+    if (!reference.ok()) return reference.status();
+    auto strength = TintOf(*tint, trajectory, reference->value_or(std::vector<float>()));
+    if (!strength.ok()) return strength.status();
+    view.strength_T = *std::move(strength);
+    auto found = TokenizerOfRun(flags.run);
+    if (!found.ok()) return found.status();
+    tokenizer = *std::move(found);
+    view.tokenizer = tokenizer.get();
+  }
+  return DrawTrajectory(trajectory, view);
+}
+
+absl::StatusOr<std::string> Explain(Store& store, const Trajectory& trajectory) {
+  const auto group = store.GetGroup(trajectory.group_id);
+  if (!group.ok()) return group.status();
+  if (!group->has_value()) {
+    return absl::DataLossError(absl::StrCat("the store has no group ", trajectory.group_id));
+  }
+  return ExplainReward(trajectory, **group);
+}
+
 int ShowTrajectory(Store& store, const InspectFlags& flags, const Globals& globals) {
   auto id = store.ResolveTrajectory(flags.trajectory);
   if (!id.ok()) return Fail(id.status(), globals);
@@ -209,16 +220,27 @@ int ShowTrajectory(Store& store, const InspectFlags& flags, const Globals& globa
     return Fail(absl::NotFoundError("no trajectory " + flags.trajectory), globals);
   }
   if (globals.json) {
-    WriteRow(TrajectoryJson(**trajectory));
-  } else {
-    PrintTrajectory(**trajectory);
+    Json json = TrajectoryJson(**trajectory);
+    if (flags.why) {
+      const auto why = Explain(store, **trajectory);
+      if (!why.ok()) return Fail(why.status(), globals);
+      json["why"] = *why;
+    }
+    WriteRow(json);
+    return kDone;
   }
+  const auto text = flags.why ? Explain(store, **trajectory) : DrawOne(store, **trajectory, flags);
+  if (!text.ok()) return Fail(text.status(), globals);
+  std::cout << *text;
   return kDone;
 }
 
 int Inspect(const InspectFlags& flags, const Globals& globals) {
   auto store = Store::Open(flags.run + "/store.sqlite", Store::Mode::kReadOnly);
   if (!store.ok()) return Fail(store.status(), globals);
+  if (flags.trajectory.empty() && (flags.why || flags.tint != "none")) {
+    return Fail(absl::InvalidArgumentError("--why and --tint are about one --trajectory"), globals);
+  }
   if (!flags.trajectory.empty()) return ShowTrajectory(**store, flags, globals);
   if (flags.groups) return ListGroups(**store, flags, globals);
   return ListTrajectories(**store, flags, globals);
@@ -231,6 +253,10 @@ Action SetUpInspect(CLI::App& app, const Globals& globals) {
   app.add_option("RUN", flags->run, "the run's directory")->required();
   app.add_option("--iteration", flags->iteration, "of this iteration alone");
   app.add_option("--trajectory", flags->trajectory, "one, whole, by a prefix of its id");
+  app.add_flag("--why", flags->why, "with --trajectory: why the reward is what it is");
+  app.add_option("--tint", flags->tint,
+                 "with --trajectory: colour tokens by probability, entropy, advantage or kl")
+      ->capture_default_str();
   app.add_flag("--groups", flags->groups, "groups instead of trajectories");
   app.add_option("--sort", flags->sort,
                  "iteration, advantage, reward, length; groups: iteration, reward, spread")
