@@ -2,7 +2,7 @@
 //
 // Products with a packed weight.
 //
-//   pack:     packed <- W, where W[n,k] = source[n * row_stride + k * col_stride]
+//   pack:     packed <- scale * W, where W[n,k] = source[n * row_stride + k * col_stride]
 //   matmul:   y[m,n] = (accumulate ? y[m,n] : 0) + sum_k x[m,k] W[n,k]     k ascending
 //   weight gradient: d_w[n,k] += sum_m d_y[m,n] x[m,k]                    m ascending
 //
@@ -36,6 +36,7 @@ struct PackArgs {
   int64_t out = 0;
   int64_t in = 0;
   Real* packed = nullptr;  // packed_size(out, in) elements
+  Real scale = 1;
 };
 
 template <typename Real>

@@ -46,6 +46,11 @@ BackwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Ar
     s.d_gate = Matrix<Real>(arena, rows, config.intermediate_size);
     s.d_up = Matrix<Real>(arena, rows, config.intermediate_size);
   }
+  const int64_t rank = model.options().adaptation.lora.rank;
+  if (rank > 0) {
+    const int64_t most = model.layout().moe_layers > 0 ? rows * config.num_experts_per_tok : rows;
+    s.low_rank = arena.Allocate<Real>(most * rank);
+  }
   if (model.layout().moe_layers == 0) return s;
   const int64_t slots = rows * config.num_experts_per_tok, inner = config.moe_intermediate_size;
   if (config.n_shared_experts > 0) {
@@ -75,12 +80,14 @@ void BackwardRows(const Model<Real>& model, const RowBatch<Real>& batch,
   assert(model.options().trainable && trace.layers.size() == layout.layers.size());
   const BackwardScratch<Real> scratch = AllocateScratch(model, d_x.shape[0], arena);
   for (size_t i = layout.layers.size(); i-- > 0;) {
-    const LayerBackward<Real> run{
-        model,   batch, backward, layout.layers[i], trace.layers[i], Ops<Real>{model.table()},
-        gradient};
+    const LayerBackward<Real> run{model,           batch,
+                                  backward,        layout.layers[i],
+                                  trace.layers[i], Ops<Real>{model.table(), scratch.low_rank},
+                                  gradient};
     FeedForwardBackward(run, scratch, d_x);
     AttentionBackward(run, scratch, d_x);
   }
+  if (!layout.embedding_trainable) return;
   const View<Real, 2> d_embedding(gradient + layout.embedding_offset, layout.embedding.shape);
   model.table().embedding_backward(nullptr, {batch.tokens, d_x, d_embedding});
 }

@@ -60,6 +60,8 @@ struct BackwardScratch {
   View<Real, 2> expert_hidden, weighted_hidden, d_expert_gate, d_expert_up;  // [J, F]
   View<Real, 2> d_route_weights;                                             // [M, K]
   View<Real, 2> d_router_logits;                                             // [M, E]
+
+  Real* low_rank = nullptr;  // [rows of any product, rank]
 };
 
 // d_x comes in as the gradient of x + Attention(RMSNorm(x)) and goes out as that of x.

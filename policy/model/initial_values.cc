@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <memory>
 
 #include "absl/strings/match.h"
@@ -31,9 +32,10 @@ ReadParameter InitialValues(const ParameterRegistry& registry, double range, uin
   auto drawing = std::make_shared<Drawing>(Drawing{nullptr, 0, RandomOf(seed, 0)});
   return [&registry, range, seed, drawing](const ParameterInfo& info, int64_t first, int64_t count,
                                            float* to) {
-    if (!info.trainable || info.shape.size() == 1) {
-      const bool zero = !info.trainable || absl::EndsWith(info.name, ".bias");
-      std::fill(to, to + count, zero ? 0.0f : 1.0f);
+    const bool from_zero = absl::EndsWith(info.name, "bias") ||  // the correction bias too
+                           absl::EndsWith(info.name, ".lora_B.weight");
+    if (from_zero || info.shape.size() == 1) {
+      std::fill(to, to + count, from_zero ? 0.0f : 1.0f);
       return absl::OkStatus();
     }
     if (first == 0) {
@@ -41,8 +43,12 @@ ReadParameter InitialValues(const ParameterRegistry& registry, double range, uin
       *drawing = {&info, 0, RandomOf(seed, index)};
     }
     assert(drawing->info == &info && drawing->next == first);
+    const bool adapter = info.group == ParameterGroup::kLora;
+    const double bound = adapter ? 1 / std::sqrt(static_cast<double>(info.shape[1])) : 0;
     for (int64_t i = 0; i < count; ++i) {
-      const float value = static_cast<float>(drawing->random.Normal() * range);
+      const double drawn =
+          adapter ? (2 * drawing->random.Uniform() - 1) * bound : drawing->random.Normal() * range;
+      const float value = static_cast<float>(drawn);
       to[i] = info.dtype == DType::kBFloat16 ? kernels::RoundToBf16(value) : value;
     }
     drawing->next += count;

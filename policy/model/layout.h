@@ -19,6 +19,18 @@
 
 namespace hone {
 
+// What trains of a matrix [out, in] with an adapter: W = W0 + scale B A (adaptation.h). The packs
+// are for gradients; the forward reads W.
+template <typename Real>
+struct LowRank {
+  int64_t rank = 0;         // 0: no adapter
+  const Real* a = nullptr;  // packed [rank, in], times scale; of expert e at e * a_stride
+  const Real* b = nullptr;  // packed [rank, out], B transposed, times scale; likewise
+  int64_t a_stride = 0, b_stride = 0;
+  int64_t a_offset = 0, b_offset = 0;                // in flat arrays, of expert 0
+  int64_t a_offset_stride = 0, b_offset_stride = 0;  // between experts there
+};
+
 // y = W x, + b where there is a bias.
 template <typename Real>
 struct Linear {
@@ -28,9 +40,12 @@ struct Linear {
   int64_t offset = 0;
   int64_t rows = 0;
   int64_t cols = 0;
+  bool trainable = true;   // W itself takes gradients
+  LowRank<Real> low_rank;  // of W as it lies in flat arrays
 
   View<const Real, 2> bias;  // [1, out] null data: none
   int64_t bias_offset = 0;
+  bool bias_trainable = true;
   const int32_t* zero = nullptr;  // a zero on the device: the one row of bias that every row takes
 
   View<Real, 2> In(Real* flat) const { return {flat + offset, {rows, cols}}; }
@@ -44,8 +59,12 @@ struct Gain {
   View<const Real, 1> weight;  // [C]
   int64_t offset = 0;
   Real eps = 0;
+  bool trainable = true;
 
-  View<Real, 1> In(Real* flat) const { return {flat + offset, {weight.shape[0]}}; }
+  // Null when it is frozen.
+  View<Real, 1> In(Real* flat) const {
+    return {trainable ? flat + offset : nullptr, {weight.shape[0]}};
+  }
 };
 
 // One kind of projection of all experts of a layer, W_e [out, in].
@@ -60,6 +79,8 @@ struct ExpertBank {
   int64_t in = 0;
   int64_t offset = 0;         // of expert 0 in flat arrays
   int64_t offset_stride = 0;  // between experts there
+  bool trainable = true;
+  LowRank<Real> low_rank;
 
   View<Real, 3> In(Real* flat) const {
     return {flat + offset, {experts, out, in}, {offset_stride, in, 1}};
@@ -103,11 +124,23 @@ struct LayerLayout {
   ExpertBank<Real> experts_gate, experts_up, experts_down;
 };
 
+// How a matrix with an adapter comes to its packs: W0 is copied to scratch, scale B A is added by
+// a product, and the sum is packed.
+template <typename Real>
+struct Merge {
+  int64_t offset = 0;  // of W0 in values
+  int64_t out = 0, in = 0;
+  kernels::PackArgs<Real> a;  // A transposed, times scale, [in, rank]; packed in scratch
+  View<const Real, 2> b;      // [out, rank] in values
+  std::vector<kernels::PackArgs<Real>> packs;  // of scratch
+};
+
 template <typename Real>
 struct ModelLayout {
   std::vector<LayerLayout<Real>> layers;
   View<const Real, 2> embedding;  // [W, C] in values
   int64_t embedding_offset = 0;
+  bool embedding_trainable = true;
   Gain<Real> final_norm;
   Linear<Real> head;         // of the embedding when they are tied
   View<const Real, 3> rope;  // [P, D/2, 2]
@@ -115,7 +148,9 @@ struct ModelLayout {
   int32_t moe_layers = 0;
 
   std::vector<kernels::PackArgs<Real>> packs;  // all of them, in the order of packing
+  std::vector<Merge<Real>> merges;
   Buffer packed;
+  Buffer merge_scratch;  // the largest matrix with an adapter, then its packed A
   Buffer rope_table;
   Buffer zero;  // one int32_t
 };

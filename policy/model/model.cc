@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/model/model.h"
 
+#include <algorithm>
 #include <cassert>
+#include <cmath>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "policy/model/initial_values.h"
 #include "policy/model/layout.h"
@@ -21,26 +25,33 @@ template <typename Real>
 class LayoutBuilder {
  public:
   LayoutBuilder(const ModelConfig& config, const ParameterRegistry& registry,
-                const kernels::KernelTable<Real>& table, bool trainable, const Real* values,
-                const int32_t* zero)
+                const kernels::KernelTable<Real>& table, bool trainable, double scale,
+                const Real* values, const int32_t* zero)
       : config_(config),
         registry_(registry),
         table_(table),
         trainable_(trainable),
+        scale_(static_cast<Real>(scale)),
         values_(values),
         zero_(zero) {}
 
   int64_t packed_elements() const { return used_; }
+  int64_t merge_elements() const { return merge_elements_; }
 
-  void Build(Real* packed, ModelLayout<Real>* layout) {
+  void Build(Real* packed, Real* merge_scratch, ModelLayout<Real>* layout) {
     packed_ = packed;
+    merge_scratch_ = merge_scratch;
     used_ = 0;
+    merges_ = &layout->merges;
+    merges_->clear();
+    merge_at_.clear();
     layout->packs.clear();
     layout->layers.clear();
     packs_ = &layout->packs;
     const ParameterInfo& embedding = Named("model.embed_tokens.weight");
     layout->embedding = {values_ + embedding.offset, {embedding.shape[0], embedding.shape[1]}};
     layout->embedding_offset = embedding.offset;
+    layout->embedding_trainable = embedding.trainable;
     layout->moe_layers = 0;
     for (int32_t i = 0; i < config_.num_hidden_layers; ++i) {
       layout->layers.push_back(Layer(i));
@@ -60,14 +71,59 @@ class LayoutBuilder {
   }
 
   // Packs W[n,k] = values[offset + n * row_stride + k * col_stride].
-  const Real* Pack(int64_t offset, int64_t row_stride, int64_t col_stride, int64_t out,
-                   int64_t in) {
+  const Real* Pack(int64_t offset, int64_t row_stride, int64_t col_stride, int64_t out, int64_t in,
+                   Real scale = 1) {
     Real* place = packed_ == nullptr ? nullptr : packed_ + used_;
     used_ += table_.packed_size(out, in);
-    if (packed_ != nullptr) {
-      packs_->push_back({values_ + offset, row_stride, col_stride, out, in, place});
+    if (packed_ == nullptr) return place;
+    kernels::PackArgs<Real> pack = {
+        values_ + offset, row_stride, col_stride, out, in, place, scale};
+    if (merge_ == nullptr) {
+      packs_->push_back(pack);
+    } else {
+      pack.source = merge_scratch_ + (offset - merge_->offset);
+      merge_->packs.push_back(pack);
     }
     return place;
+  }
+
+  // What is packed from here to End is of this parameter, with its adapter if it has one.
+  void Begin(const ParameterInfo& info) {
+    a_ = registry_.Find(LoraName(info.name, 'A'));
+    if (a_ == nullptr) return;
+    b_ = registry_.Find(LoraName(info.name, 'B'));
+    const int64_t out = info.shape[0], in = info.shape[1], rank = a_->shape[0];
+    merge_elements_ = std::max(merge_elements_, info.elements + table_.packed_size(in, rank));
+    const auto [at, fresh] = merge_at_.emplace(info.offset, merges_->size());
+    if (fresh) {
+      Merge<Real> merge;
+      merge.offset = info.offset;
+      merge.out = out;
+      merge.in = in;
+      merge.a = {values_ + a_->offset, 1, in, in, rank, nullptr, scale_};
+      if (merge_scratch_ != nullptr) merge.a.packed = merge_scratch_ + info.elements;
+      merge.b = {values_ + b_->offset, {out, rank}};
+      merges_->push_back(std::move(merge));
+    }
+    merge_ = &(*merges_)[at->second];
+  }
+  void End() {
+    merge_ = nullptr;
+    a_ = b_ = nullptr;
+  }
+
+  // The adapter's packs for rows [first, first + rows) of the parameter begun.
+  LowRank<Real> Adapter(int64_t first, int64_t rows) {
+    LowRank<Real> pair;
+    if (a_ == nullptr || !trainable_) return pair;
+    Merge<Real>* const merging = std::exchange(merge_, nullptr);
+    pair.rank = a_->shape[0];
+    pair.a_offset = a_->offset;
+    pair.b_offset = b_->offset + first * pair.rank;
+    pair.a = Pack(pair.a_offset, a_->shape[1], 1, pair.rank, a_->shape[1], scale_);
+    pair.b = Pack(pair.b_offset, 1, pair.rank, pair.rank, rows, scale_);
+    merge_ = merging;
+    return pair;
   }
 
   // A stored matrix [rows, cols]; transposed: the product is with its transpose.
@@ -86,7 +142,12 @@ class LayoutBuilder {
   }
   Linear<Real> Matrix(const std::string& name) {
     const ParameterInfo& info = Named(name);
-    return Matrix(info.offset, info.shape[0], info.shape[1], false);
+    Begin(info);
+    Linear<Real> linear = Matrix(info.offset, info.shape[0], info.shape[1], false);
+    linear.low_rank = Adapter(0, info.shape[0]);
+    linear.trainable = info.trainable;
+    End();
+    return linear;
   }
   // A projection that may have a bias.
   Linear<Real> Biased(const std::string& prefix) {
@@ -95,6 +156,7 @@ class LayoutBuilder {
     if (bias == nullptr) return linear;
     linear.bias = {values_ + bias->offset, {1, bias->elements}};
     linear.bias_offset = bias->offset;
+    linear.bias_trainable = bias->trainable;
     linear.zero = zero_;
     return linear;
   }
@@ -105,6 +167,7 @@ class LayoutBuilder {
     gain.weight = {values_ + info.offset, {info.elements}};
     gain.offset = info.offset;
     gain.eps = static_cast<Real>(eps);
+    gain.trainable = info.trainable;
     return gain;
   }
 
@@ -126,17 +189,23 @@ class LayoutBuilder {
     bank.offset_stride = bank.experts > 1 ? Named(name(1)).offset - first.offset : 0;
     bank.stride = table_.packed_size(bank.out, bank.in);
     bank.backward_stride = table_.packed_size(bank.in, bank.out);
+    bank.trainable = first.trainable;
     for (int64_t j = 0; j < bank.experts; ++j) {
-      const int64_t offset = first.offset + j * bank.offset_stride;
-      assert(Named(name(j)).offset == offset);
-      const Real* place = Pack(offset, bank.in, 1, bank.out, bank.in);
+      const ParameterInfo& info = Named(name(j));
+      assert(info.offset == first.offset + j * bank.offset_stride);
+      Begin(info);
+      const Real* place = Pack(info.offset, bank.in, 1, bank.out, bank.in);
       if (j == 0) bank.forward = place;
+      End();
     }
     for (int64_t j = 0; trainable_ && j < bank.experts; ++j) {
-      const int64_t offset = first.offset + j * bank.offset_stride;
-      const Real* place = Pack(offset, 1, bank.in, bank.in, bank.out);
+      const ParameterInfo& info = Named(name(j));
+      Begin(info);
+      const Real* place = Pack(info.offset, 1, bank.in, bank.in, bank.out);
       if (j == 0) bank.backward = place;
+      End();
     }
+    Adapters(prefix, kind, &bank);
     return bank;
   }
 
@@ -151,6 +220,38 @@ class LayoutBuilder {
     layer->k_norm = Norm(prefix + "k_norm.weight", config_.rms_norm_eps);
   }
 
+  // Of every expert, each kind of pack side by side.
+  void Adapters(const std::string& prefix, const std::string& kind, ExpertBank<Real>* bank) {
+    const auto find = [&](int64_t j, char which) {
+      return registry_.Find(
+          LoraName(absl::StrCat(prefix, "experts.", j, ".", kind, ".weight"), which));
+    };
+    const ParameterInfo *a = find(0, 'A'), *b = find(0, 'B');
+    if (a == nullptr || !trainable_) return;
+    LowRank<Real>& pair = bank->low_rank;
+    pair.rank = a->shape[0];
+    pair.a_offset = a->offset;
+    pair.b_offset = b->offset;
+    pair.a_stride = table_.packed_size(pair.rank, bank->in);
+    pair.b_stride = table_.packed_size(pair.rank, bank->out);
+    if (bank->experts > 1) {
+      pair.a_offset_stride = find(1, 'A')->offset - a->offset;
+      pair.b_offset_stride = find(1, 'B')->offset - b->offset;
+    }
+    for (int64_t j = 0; j < bank->experts; ++j) {
+      const int64_t offset = pair.a_offset + j * pair.a_offset_stride;
+      assert(find(j, 'A')->offset == offset);
+      const Real* place = Pack(offset, bank->in, 1, pair.rank, bank->in, scale_);
+      if (j == 0) pair.a = place;
+    }
+    for (int64_t j = 0; j < bank->experts; ++j) {
+      const int64_t offset = pair.b_offset + j * pair.b_offset_stride;
+      assert(find(j, 'B')->offset == offset);
+      const Real* place = Pack(offset, 1, pair.rank, pair.rank, bank->out, scale_);
+      if (j == 0) pair.b = place;
+    }
+  }
+
   void Attention(const std::string& prefix, LayerLayout<Real>* layer) {
     layer->latent = config_.IsLatent();
     if (!layer->latent) return GroupedAttention(prefix, layer);
@@ -162,14 +263,19 @@ class LayoutBuilder {
     layer->q = Matrix(prefix + (layer->q_low_rank ? "q_b_proj.weight" : "q_proj.weight"));
     layer->kv_a = Matrix(prefix + "kv_a_proj_with_mqa.weight");
     layer->kv_a_norm = Norm(prefix + "kv_a_layernorm.weight", config_.latent_norm_eps);
-    const int64_t kv_b = Named(prefix + "kv_b_proj.weight").offset;
+    const ParameterInfo& kv_b = Named(prefix + "kv_b_proj.weight");
     const int64_t nope = config_.qk_nope_head_dim, value = config_.v_head_dim;
     const int64_t latent = config_.kv_lora_rank;
+    Begin(kv_b);
     for (int64_t h = 0; h < config_.num_attention_heads; ++h) {
-      const int64_t head = kv_b + h * (nope + value) * latent;
+      const int64_t row = h * (nope + value), head = kv_b.offset + row * latent;
       layer->absorb.push_back(Matrix(head, nope, latent, true));
+      layer->absorb.back().low_rank = Adapter(row, nope);
       layer->unabsorb.push_back(Matrix(head + nope * latent, value, latent, false));
+      layer->unabsorb.back().low_rank = Adapter(row + nope, value);
+      layer->absorb.back().trainable = layer->unabsorb.back().trainable = kv_b.trainable;
     }
+    End();
     layer->o = Matrix(prefix + "o_proj.weight");
   }
 
@@ -199,10 +305,18 @@ class LayoutBuilder {
   const ParameterRegistry& registry_;
   const kernels::KernelTable<Real>& table_;
   bool trainable_;
+  Real scale_;
   const Real* values_;
   const int32_t* zero_;
   Real* packed_ = nullptr;
+  Real* merge_scratch_ = nullptr;
   int64_t used_ = 0;
+  int64_t merge_elements_ = 0;
+  std::vector<Merge<Real>>* merges_ = nullptr;
+  std::map<int64_t, size_t> merge_at_;  // by the parameter's offset
+  Merge<Real>* merge_ = nullptr;        // of the parameter begun
+  const ParameterInfo* a_ = nullptr;
+  const ParameterInfo* b_ = nullptr;
   std::vector<kernels::PackArgs<Real>>* packs_ = nullptr;
 };
 
@@ -213,10 +327,13 @@ absl::StatusOr<std::unique_ptr<Model<Real>>> Model<Real>::Create(
     const ModelConfig& config, const kernels::KernelTable<Real>& table, Device& device,
     const ModelOptions& options) {
   if (const absl::Status status = config.Validate(); !status.ok()) return status;
+  if (const absl::Status status = CheckAdaptation(config, options.adaptation); !status.ok()) {
+    return status;
+  }
   std::unique_ptr<Model> model(new Model());
   model->config_ = config;
   model->options_ = options;
-  model->registry_ = ParameterRegistry::Of(config, options.dtype);
+  model->registry_ = ParameterRegistry::Of(config, options.dtype, options.adaptation);
   model->table_ = &table;
   model->device_ = &device;
   const size_t bytes = static_cast<size_t>(model->registry_.flat_elements()) * sizeof(Real);
@@ -233,13 +350,21 @@ absl::StatusOr<std::unique_ptr<Model<Real>>> Model<Real>::Create(
   layout.zero = *std::move(zero);
   device.Zero(layout.zero.data(), sizeof(int32_t), nullptr);
   LayoutBuilder<Real> builder(model->config_, model->registry_, table, options.trainable,
-                              model->values(), layout.zero.template as<int32_t>());
-  builder.Build(nullptr, &layout);
+                              options.adaptation.lora.Scale(), model->values(),
+                              layout.zero.template as<int32_t>());
+  builder.Build(nullptr, nullptr, &layout);
   absl::StatusOr<Buffer> packed =
       Buffer::Allocate(device, static_cast<size_t>(builder.packed_elements()) * sizeof(Real));
   if (!packed.ok()) return packed.status();
   layout.packed = *std::move(packed);
-  builder.Build(layout.packed.template as<Real>(), &layout);
+  if (builder.merge_elements() > 0) {
+    absl::StatusOr<Buffer> scratch =
+        Buffer::Allocate(device, static_cast<size_t>(builder.merge_elements()) * sizeof(Real));
+    if (!scratch.ok()) return scratch.status();
+    layout.merge_scratch = *std::move(scratch);
+  }
+  builder.Build(layout.packed.template as<Real>(), layout.merge_scratch.template as<Real>(),
+                &layout);
 
   const std::vector<Real> rope = RopeTable<Real>(config);
   absl::StatusOr<Buffer> rope_table = Buffer::Allocate(device, rope.size() * sizeof(Real));
@@ -255,11 +380,12 @@ absl::StatusOr<std::unique_ptr<Model<Real>>> Model<Real>::Create(
 template <typename Real>
 ModelBytes Model<Real>::Measure(const ModelConfig& config, const kernels::KernelTable<Real>& table,
                                 const ModelOptions& options) {
-  const ParameterRegistry registry = ParameterRegistry::Of(config, options.dtype);
+  const ParameterRegistry registry =
+      ParameterRegistry::Of(config, options.dtype, options.adaptation);
   ModelLayout<Real> layout;
   const Real anchor = 0;  // where values would begin; nothing is read
-  LayoutBuilder<Real> builder(config, registry, table, options.trainable, &anchor, nullptr);
-  builder.Build(nullptr, &layout);
+  LayoutBuilder<Real> builder(config, registry, table, options.trainable, 1, &anchor, nullptr);
+  builder.Build(nullptr, nullptr, &layout);
   int64_t values = 0;
   for (const ParameterInfo& info : registry.all()) {
     const bool flat = info.shape.size() == 1 || info.offset == layout.embedding_offset;
@@ -268,7 +394,8 @@ ModelBytes Model<Real>::Measure(const ModelConfig& config, const kernels::Kernel
   if (options.keep_values) values = registry.flat_elements();
   const int64_t angles = int64_t{config.max_position_embeddings} * config.RopeWidth();
   const int64_t size = sizeof(Real);
-  return {values * size, builder.packed_elements() * size, angles * size};
+  return {values * size, (builder.packed_elements() + builder.merge_elements()) * size,
+          angles * size};
 }
 
 template <typename Real>
@@ -277,6 +404,18 @@ Model<Real>::~Model() = default;
 template <typename Real>
 void Model<Real>::Repack() {
   for (const kernels::PackArgs<Real>& pack : layout_->packs) table_->pack(nullptr, pack);
+  for (const Merge<Real>& merge : layout_->merges) PackMerged(merge);
+}
+
+template <typename Real>
+void Model<Real>::PackMerged(const Merge<Real>& merge) {
+  Real* scratch = layout_->merge_scratch.template as<Real>();
+  device_->CopyWithin(scratch, values() + merge.offset,
+                      static_cast<size_t>(merge.out * merge.in) * sizeof(Real), nullptr);
+  table_->pack(nullptr, merge.a);
+  const kernels::PackedMatrix<Real> a = {merge.a.packed, merge.in, merge.a.in};
+  table_->matmul(nullptr, {merge.b, a, {scratch, {merge.out, merge.in}}, true});
+  for (const kernels::PackArgs<Real>& pack : merge.packs) table_->pack(nullptr, pack);
 }
 
 template <typename Real>

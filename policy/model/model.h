@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "policy/kernels/kernel_table.h"
+#include "policy/model/adaptation.h"
 #include "policy/model/config.h"
 #include "policy/model/parameters.h"
 #include "policy/tensor/device.h"
@@ -21,6 +22,7 @@ namespace hone {
 struct ModelOptions {
   DType dtype = DType::kFloat32;
   bool trainable = true;  // also keeps the transposed packs that backward reads
+  AdaptationOptions adaptation = {};
   // false: a model to generate and score with. Load fills it, and a matrix that is packed is kept
   // packed alone: of values() only what kernels read flat (embedding, gains, correction bias) has
   // memory. REQUIRES: not trainable; values are not set, got, initialised or repacked.
@@ -36,6 +38,8 @@ struct ModelBytes {
 };
 
 template <typename Real>
+struct Merge;
+template <typename Real>
 struct ModelLayout;  // packed weights, rope table: model.cc
 
 // Thread-safe for any number of readers (passes, engines). Whoever changes values() and calls
@@ -44,7 +48,8 @@ template <typename Real>
 class Model {
  public:
   // Values start as zero: fill them through SetValues, InitializeValues or values().
-  // RESOURCE_EXHAUSTED with the figures when memory does not suffice.
+  // INVALID_ARGUMENT for an adaptation that does not fit, RESOURCE_EXHAUSTED with the figures when
+  // memory does not suffice.
   static absl::StatusOr<std::unique_ptr<Model>> Create(const ModelConfig& config,
                                                        const kernels::KernelTable<Real>& table,
                                                        Device& device, const ModelOptions& options);
@@ -73,6 +78,7 @@ class Model {
 
   // Normal(0, initializer_range) for matrices, one for norm gains, zero for biases,
   // keyed by (seed, Purpose::kInit, parameter index): the same values on every machine.
+  // Adapters' A: uniform in +-1/sqrt(in); their B: zero, so that they change nothing yet.
   void InitializeValues(uint64_t seed);
 
   const ModelLayout<Real>& layout() const { return *layout_; }
@@ -82,6 +88,7 @@ class Model {
   absl::Status LoadParameter(const ReadParameter& read, const ParameterInfo& info,
                              const std::vector<const kernels::PackArgs<Real>*>& packs,
                              std::vector<float>* piece);
+  void PackMerged(const Merge<Real>& merge);
   ModelConfig config_;
   ModelOptions options_;
   ParameterRegistry registry_;

@@ -15,6 +15,7 @@ namespace hone {
 template <typename Real>
 struct Ops {
   const kernels::KernelTable<Real>& k;
+  Real* low_rank = nullptr;  // scratch for gradients of adapters: rows * rank elements
 
   // y = W x + b. x: [M, in], y: [M, out]. Each sum starts from its bias.
   void Apply(const Linear<Real>& linear, View<Real, 2> x, View<Real, 2> y) const {
@@ -27,12 +28,21 @@ struct Ops {
                      bool accumulate = false) const {
     k.matmul(nullptr, {d_y, linear.backward, d_x, accumulate});
   }
-  // dW += d_y^T x, W as stored; db += the sum of d_y's rows.
+  // dW += d_y^T x, W as stored, or the same for its adapter; db += the sum of d_y's rows. Nothing
+  // where they are frozen.
   void AddGradient(const Linear<Real>& linear, View<Real, 2> d_y, View<Real, 2> x,
                    Real* gradient) const {
-    k.weight_grad(nullptr, {d_y, x, linear.In(gradient)});
-    if (!linear.bias) return;
-    k.embedding_backward(nullptr, {linear.BiasRows(d_y.shape[0]), d_y, linear.BiasIn(gradient)});
+    if (linear.trainable) k.weight_grad(nullptr, {d_y, x, linear.In(gradient)});
+    if (linear.bias && linear.bias_trainable) {
+      k.embedding_backward(nullptr, {linear.BiasRows(d_y.shape[0]), d_y, linear.BiasIn(gradient)});
+    }
+    const LowRank<Real>& pair = linear.low_rank;
+    if (pair.rank == 0) return;
+    const View<Real, 2> inner(low_rank, {x.shape[0], pair.rank});
+    k.matmul(nullptr, {x, {pair.a, pair.rank, linear.cols}, inner, false});
+    k.weight_grad(nullptr, {d_y, inner, {gradient + pair.b_offset, {linear.rows, pair.rank}}});
+    k.matmul(nullptr, {d_y, {pair.b, pair.rank, linear.rows}, inner, false});
+    k.weight_grad(nullptr, {inner, x, {gradient + pair.a_offset, {pair.rank, linear.cols}}});
   }
 
   void Norm(const Gain<Real>& gain, View<Real, 2> x, View<Real, 2> y) const {
@@ -55,7 +65,24 @@ struct Ops {
   }
   void AddGradient(const ExpertBank<Real>& bank, View<Real, 2> d_y, View<Real, 2> x,
                    View<const int32_t, 1> offsets, Real* gradient) const {
-    k.grouped_weight_grad(nullptr, {d_y, x, offsets, bank.In(gradient)});
+    if (bank.trainable) k.grouped_weight_grad(nullptr, {d_y, x, offsets, bank.In(gradient)});
+    const LowRank<Real>& pair = bank.low_rank;
+    if (pair.rank == 0) return;
+    const View<Real, 2> inner(low_rank, {x.shape[0], pair.rank});
+    k.grouped_matmul(nullptr, {x, offsets, pair.a, pair.a_stride, pair.rank, bank.in, inner});
+    k.grouped_weight_grad(nullptr, {d_y,
+                                    inner,
+                                    offsets,
+                                    {gradient + pair.b_offset,
+                                     {bank.experts, bank.out, pair.rank},
+                                     {pair.b_offset_stride, pair.rank, 1}}});
+    k.grouped_matmul(nullptr, {d_y, offsets, pair.b, pair.b_stride, pair.rank, bank.out, inner});
+    k.grouped_weight_grad(nullptr, {inner,
+                                    x,
+                                    offsets,
+                                    {gradient + pair.a_offset,
+                                     {bank.experts, pair.rank, bank.in},
+                                     {pair.a_offset_stride, bank.in, 1}}});
   }
 
   void Swiglu(View<Real, 2> gate, View<Real, 2> up, View<Real, 2> y) const {

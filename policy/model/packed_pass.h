@@ -74,7 +74,7 @@ class PackedPass {
     // Coefficient of each sequence's balance loss (alpha times its share); may be empty: zero.
     std::vector<Real> balance_alpha;  // [B]
   };
-  // Adds dLoss/dvalues to `gradient` (device, [flat_elements]), rows in ascending order.
+  // Adds dLoss/dvalues to `gradient` (device, [trainable_elements]), rows in ascending order.
   // Returns each sequence's balance loss, alpha included (zeros without one).
   // REQUIRES: the last Forward had keep_for_backward.
   std::vector<Real> Backward(const Gradients& gradients, Real* gradient);

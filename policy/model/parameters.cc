@@ -132,10 +132,22 @@ class Lister {
 
 }  // namespace
 
-ParameterRegistry ParameterRegistry::Of(const ModelConfig& config, DType dtype) {
+ParameterRegistry ParameterRegistry::Of(const ModelConfig& config, DType dtype,
+                                        const AdaptationOptions& adaptation) {
   assert(config.Validate().ok());
   ParameterRegistry registry;
-  for (ParameterInfo& info : Lister(config, dtype).List()) registry.Add(std::move(info));
+  registry.all_ = Lister(config, dtype).List();
+  Adapt(adaptation, &registry.all_);
+  for (ParameterInfo& info : registry.all_) {
+    if (!info.frozen) registry.Place(&info);
+  }
+  registry.trainable_elements_ = registry.flat_elements_;
+  for (size_t i = 0; i < registry.all_.size(); ++i) {
+    ParameterInfo& info = registry.all_[i];
+    if (info.frozen) registry.Place(&info);
+    const bool fresh = registry.index_.emplace(info.name, i).second;
+    assert(fresh);
+  }
   return registry;
 }
 
@@ -144,15 +156,12 @@ const ParameterInfo* ParameterRegistry::Find(absl::string_view name) const {
   return found == index_.end() ? nullptr : &all_[found->second];
 }
 
-void ParameterRegistry::Add(ParameterInfo info) {
-  info.elements = 1;
-  for (int64_t extent : info.shape) info.elements *= extent;
-  info.offset = flat_elements_;
-  flat_elements_ += (info.elements + kAlignment - 1) / kAlignment * kAlignment;
-  parameters_ += info.elements;
-  const bool fresh = index_.emplace(info.name, all_.size()).second;
-  assert(fresh);
-  all_.push_back(std::move(info));
+void ParameterRegistry::Place(ParameterInfo* info) {
+  info->elements = 1;
+  for (int64_t extent : info->shape) info->elements *= extent;
+  info->offset = flat_elements_;
+  flat_elements_ += (info->elements + kAlignment - 1) / kAlignment * kAlignment;
+  parameters_ += info->elements;
 }
 
 void WeightsHasher::Begin(const ParameterInfo& info) {

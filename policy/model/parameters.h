@@ -5,7 +5,8 @@
 //
 // Every parameter lives in one flat array in registry order, at `offset` elements. The experts of
 // a layer lie side by side (all gate_proj, then all up_proj, then all down_proj), so that a
-// layer's experts are one [E, out, in] block of that array too.
+// layer's experts are one [E, out, in] block of that array too. What is frozen lies behind all the
+// rest, so that gradients and optimizer state are arrays of the first trainable_elements() alone.
 #ifndef HONE_POLICY_MODEL_PARAMETERS_H_
 #define HONE_POLICY_MODEL_PARAMETERS_H_
 
@@ -19,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "policy/hash.h"
+#include "policy/model/adaptation.h"
 #include "policy/model/config.h"
 
 namespace hone {
@@ -41,6 +43,7 @@ struct ParameterInfo {
   DType dtype = DType::kFloat32;  // as stored in checkpoints and seen by kernels
   ParameterGroup group = ParameterGroup::kBase;
   bool trainable = true;  // false: no gradient, no optimizer state (the correction bias)
+  bool frozen = false;    // not trainable because the options say so; its place is at the back
   bool decay = true;      // weight decay applies (not to norm gains and biases)
   int64_t offset = 0;     // elements into the flat array; a multiple of 16
   int64_t elements = 0;
@@ -52,22 +55,27 @@ using ReadParameter =
 
 class ParameterRegistry {
  public:
-  // The parameters of a configuration, in a fixed order. REQUIRES: config.Validate() is ok.
-  static ParameterRegistry Of(const ModelConfig& config, DType dtype);
+  // The parameters of a configuration, in a fixed order. REQUIRES: config.Validate() is ok, and
+  // CheckAdaptation of it.
+  static ParameterRegistry Of(const ModelConfig& config, DType dtype,
+                              const AdaptationOptions& adaptation = {});
 
   const std::vector<ParameterInfo>& all() const { return all_; }
   // nullptr when there is none of that name.
   const ParameterInfo* Find(absl::string_view name) const;
   // Elements of the flat array, padding between parameters included (padding stays zero).
   int64_t flat_elements() const { return flat_elements_; }
+  // Where frozen parameters begin: the length of gradients and optimizer state.
+  int64_t trainable_elements() const { return trainable_elements_; }
   // Sum of the parameters' own elements.
   int64_t parameters() const { return parameters_; }
 
  private:
-  void Add(ParameterInfo info);
+  void Place(ParameterInfo* info);
   std::vector<ParameterInfo> all_;
   absl::flat_hash_map<std::string, size_t> index_;
   int64_t flat_elements_ = 0;
+  int64_t trainable_elements_ = 0;
   int64_t parameters_ = 0;
 };
 

@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Create(Model<float>& model
     const bool frozen = freeze_router && all[i].group == ParameterGroup::kRouter;
     if (all[i].trainable && !frozen) optimizer->stepped_.push_back(i);
   }
-  const size_t flat = static_cast<size_t>(model.registry().flat_elements()) * sizeof(float);
+  const size_t flat = static_cast<size_t>(model.registry().trainable_elements()) * sizeof(float);
   std::vector<std::pair<Buffer*, size_t>> wanted = {
       {&optimizer->m_, flat},
       {&optimizer->v_, flat},
@@ -139,7 +139,7 @@ absl::StatusOr<StepStats> Optimizer::Step(ThreadTeam& team, const AdamWParams& p
 }
 
 void Optimizer::GetState(OptimizerState* state) const {
-  const size_t flat = static_cast<size_t>(model_->registry().flat_elements());
+  const size_t flat = static_cast<size_t>(model_->registry().trainable_elements());
   Device& device = model_->device();
   *state = OptimizerState();
   state->steps = steps_;
@@ -151,7 +151,7 @@ void Optimizer::GetState(OptimizerState* state) const {
   if (master_.data() == nullptr) return;
   // What is never stepped (the correction bias) has its only truth in the values.
   state->master.resize(flat);
-  model_->GetValues(state->master.data());
+  device.CopyOut(state->master.data(), model_->values(), flat * sizeof(float), nullptr);
   for (size_t i : stepped_) {
     const ParameterInfo& info = model_->registry().all()[i];
     device.CopyOut(state->master.data() + info.offset, master_.as<float>() + info.offset,
@@ -160,7 +160,7 @@ void Optimizer::GetState(OptimizerState* state) const {
 }
 
 absl::Status Optimizer::CheckState(const OptimizerState& state) const {
-  const size_t flat = static_cast<size_t>(model_->registry().flat_elements());
+  const size_t flat = static_cast<size_t>(model_->registry().trainable_elements());
   const auto fits = [&](const std::vector<float>& x) { return x.empty() || x.size() == flat; };
   if (!fits(state.m) || !fits(state.v) || !fits(state.master) ||
       state.m.empty() != state.v.empty()) {

@@ -21,7 +21,7 @@ namespace hone {
 // INVALID_ARGUMENT naming the field that is out of range.
 absl::Status CheckAdamW(const AdamWParams& params);
 
-// Host memory, flat in registry order; empty arrays: a fresh optimizer.
+// Host memory, [registry.trainable_elements()]; empty arrays: a fresh optimizer.
 struct OptimizerState {
   std::vector<float> master;  // empty unless the model's dtype is bf16
   std::vector<float> m;
@@ -49,7 +49,7 @@ class Optimizer {
   // RESOURCE_EXHAUSTED when there is no memory for the moments.
   static absl::StatusOr<std::unique_ptr<Optimizer>> Create(Model<float>& model, bool freeze_router);
 
-  // One step along `gradient` (device, [flat_elements]). Changes the model's values without
+  // One step along `gradient` (device, [trainable_elements]). Changes the model's values without
   // repacking: the caller does. DATA_LOSS when the norm is not finite; nothing has changed then.
   absl::StatusOr<StepStats> Step(ThreadTeam& team, const AdamWParams& params,
                                  const float* gradient);
@@ -75,9 +75,9 @@ class Optimizer {
 
   Model<float>* model_;
   std::vector<size_t> stepped_;  // indices into the registry
-  Buffer master_;                // [flat] only for bf16
-  Buffer m_;                     // [flat]
-  Buffer v_;                     // [flat]
+  Buffer master_;                // [trainable] only for bf16
+  Buffer m_;                     // [trainable]
+  Buffer v_;                     // [trainable]
   Buffer sums_;                  // [3 * stepped] doubles: norm, change, weight
   int64_t steps_ = 0;
 };

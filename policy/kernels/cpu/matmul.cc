@@ -46,6 +46,9 @@ int64_t PackedSize(int64_t out, int64_t in) {
 void Pack(Stream*, const PackArgs<float>& args) {
   PackPanels(args.source, args.row_stride, args.col_stride, args.out, args.in, args.packed,
              args.in * kPanel);
+  if (args.scale == 1) return;
+  const int64_t elements = PackedSize(args.out, args.in);
+  for (int64_t i = 0; i < elements; ++i) args.packed[i] *= args.scale;
 }
 
 void Matmul(Stream*, const MatmulArgs<float>& args) {

@@ -17,7 +17,8 @@ template <typename Real>
 void Pack(Stream*, const PackArgs<Real>& args) {
   for (int64_t n = 0; n < args.out; ++n) {
     for (int64_t k = 0; k < args.in; ++k) {
-      args.packed[n * args.in + k] = args.source[n * args.row_stride + k * args.col_stride];
+      args.packed[n * args.in + k] =
+          args.scale * args.source[n * args.row_stride + k * args.col_stride];
     }
   }
 }

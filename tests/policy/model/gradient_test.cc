@@ -16,8 +16,11 @@ namespace {
 // loss = sum over targets of a logprob + b entropy, + the balance losses. Routing is held fixed.
 class LossCheck {
  public:
-  explicit LossCheck(const ModelConfig& config, bool foreign_routes = false)
-      : model_(MakeModel<double>(config, kernels::ReferenceTableDouble())), pass_(*model_) {
+  explicit LossCheck(const ModelConfig& config, bool foreign_routes = false,
+                     const AdaptationOptions& adaptation = {})
+      : model_(MakeModel<double>(config, kernels::ReferenceTableDouble(), HostDevice(), 1,
+                                 adaptation)),
+        pass_(*model_) {
     options_.vocabulary = config.vocab_size - 3;
     options_.temperature = 0.7f;
     options_.keep_for_backward = true;
@@ -101,8 +104,10 @@ class LossCheck {
   double balance_ = 0;
 };
 
-void CheckGradient(const ModelConfig& config, bool foreign_routes = false) {
-  LossCheck check(config, foreign_routes);
+// What is frozen must get no gradient at all.
+void CheckGradient(const ModelConfig& config, bool foreign_routes = false,
+                   const AdaptationOptions& adaptation = {}) {
+  LossCheck check(config, foreign_routes, adaptation);
   const ParameterRegistry& registry = check.model().registry();
   const size_t size = static_cast<size_t>(registry.flat_elements());
   std::vector<double> values(size), gradient(size, 0.0), unused(size);
@@ -159,6 +164,32 @@ TEST(WholeModelGradient, AgreesWithFiniteDifferencesForV2WithGroups) {
 TEST(WholeModelGradient, AgreesWithFiniteDifferencesWhereExpertsAreForced) {
   CheckGradient(TinyV3(), true);
   CheckGradient(TinyV2(), true);
+}
+
+AdaptationOptions EveryAdapter(std::vector<std::string> targets) {
+  AdaptationOptions options;
+  options.lora = {3, 7.5, false, std::move(targets)};
+  return options;
+}
+
+TEST(WholeModelGradient, OfAdaptersAgreesWithFiniteDifferencesForV3) {
+  CheckGradient(TinyV3(), false,
+                EveryAdapter({"q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj",
+                              "gate_proj", "up_proj", "down_proj"}));
+}
+
+TEST(WholeModelGradient, OfAdaptersAgreesWithFiniteDifferencesForV2) {
+  CheckGradient(TinyV2(), false,
+                EveryAdapter({"q_proj", "kv_b_proj", "gate_proj", "up_proj", "down_proj"}));
+}
+
+TEST(WholeModelGradient, WithSomeGroupsFrozenAgreesWithFiniteDifferencesOfTheRest) {
+  AdaptationOptions experts;
+  experts.frozen = {"*.mlp.experts.*", "model.embed_tokens.weight", "*norm.weight"};
+  CheckGradient(TinyV3(), false, experts);
+  AdaptationOptions both = EveryAdapter({"kv_b_proj", "up_proj"});
+  both.trainable = {"*.gate.weight", "lm_head.weight", "*o_proj*", "*q_*"};
+  CheckGradient(TinyV3(), false, both);
 }
 
 TEST(WholeModelGradient, AgreesWithFiniteDifferencesForATiedDenseModel) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "gtest/gtest.h"
 #include "policy/kernels/backend.h"
 #include "policy/model/model.h"
 #include "policy/sampling/rng.h"
@@ -146,15 +147,20 @@ inline ModelConfig TinyDeepseekMoe() {
 template <typename Real>
 std::unique_ptr<Model<Real>> MakeModel(const ModelConfig& config,
                                        const kernels::KernelTable<Real>& table,
-                                       Device& device = HostDevice(), uint64_t seed = 1) {
-  auto model = Model<Real>::Create(config, table, device, {});
+                                       Device& device = HostDevice(), uint64_t seed = 1,
+                                       const AdaptationOptions& adaptation = {}) {
+  ModelOptions options;
+  options.adaptation = adaptation;
+  auto model = Model<Real>::Create(config, table, device, options);
+  EXPECT_TRUE(model.ok()) << model.status();
   if (!model.ok()) return nullptr;
   (*model)->InitializeValues(seed);
   std::vector<Real> values(static_cast<size_t>((*model)->registry().flat_elements()));
   (*model)->GetValues(values.data());
   KeyedRandom random({static_cast<uint32_t>(seed), 2, 3, 4});
   for (const ParameterInfo& info : (*model)->registry().all()) {
-    if (info.shape.size() != 1) continue;
+    const bool adapter = info.group == ParameterGroup::kLora;
+    if (info.shape.size() != 1 && !adapter) continue;
     for (int64_t i = 0; i < info.elements; ++i) {
       values[static_cast<size_t>(info.offset + i)] +=
           static_cast<Real>(static_cast<float>(0.2 * (random.Uniform() - 0.5)));
