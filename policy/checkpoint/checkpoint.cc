@@ -8,11 +8,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "policy/checkpoint/adapter_files.h"
 #include "policy/checkpoint/checkpoint_files.h"
 #include "policy/checkpoint/config_json.h"
 #include "policy/checkpoint/digested_file.h"
 #include "policy/checkpoint/json_text.h"
 #include "policy/checkpoint/manifest.h"
+#include "policy/model/merged_values.h"
 
 namespace hone {
 namespace {
@@ -26,9 +28,11 @@ absl::Status CheckFiles(FileSystem& files, const std::string& directory,
   const auto listed = [&](absl::string_view name) {
     return manifest.files.count(std::string(name)) > 0;
   };
-  if (!listed("config.json") || (!listed(kWeightsName) && !listed(kIndexName))) {
-    return absl::DataLossError(
-        absl::StrCat(PathIn(directory, "hone.json"), " lists no config.json or no weights"));
+  const bool model = listed("config.json") && (listed(kWeightsName) || listed(kIndexName));
+  const bool adapters = listed(kAdapterConfigName) && listed(kAdapterWeightsName);
+  if (!model && !adapters) {
+    return absl::DataLossError(absl::StrCat(PathIn(directory, "hone.json"),
+                                            " lists neither config.json and weights nor adapters"));
   }
   for (const auto& [name, digest] : manifest.files) {
     if (weights_only && (name == kOptimizerName || name == kReferenceName)) continue;
@@ -99,6 +103,51 @@ absl::Status OpenWeights(FileSystem& files, const std::string& directory,
   out->state.dtype = out->weights->dtype();
   out->state.not_loaded = out->weights->not_loaded();
   out->state.carried.tensors = out->weights->carried();
+  absl::StatusOr<std::string> real = files.RealPath(directory);
+  if (!real.ok()) return real.status();
+  out->state.base_directory = *std::move(real);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> BaseOf(FileSystem& files, const std::string& directory) {
+  absl::StatusOr<AdapterFiles> adapters = OpenAdapterFiles(files, directory);
+  if (!adapters.ok()) return adapters.status();
+  const auto stacked = HasAdapters(files, adapters->base_directory, nullptr);
+  if (!stacked.ok()) return stacked.status();
+  if (!*stacked) return adapters->base_directory;
+  return absl::UnimplementedError(
+      absl::StrCat(directory, ": its base ", adapters->base_directory,
+                   " is a directory of adapters too; merge it first (hone checkpoint convert)"));
+}
+
+// Opens the base, and merges the adapters into what it gives.
+absl::Status OpenAdapters(FileSystem& files, const std::string& directory, OpenedCheckpoint* out) {
+  const absl::StatusOr<std::string> base = BaseOf(files, directory);
+  if (!base.ok()) return base.status();
+  absl::StatusOr<OpenedCheckpoint> opened = OpenCheckpoint(*base, /*weights_only=*/true, files);
+  if (!opened.ok()) return opened.status();
+  absl::StatusOr<AdapterFiles> adapters = OpenAdapterFiles(files, directory);
+  if (!adapters.ok()) return adapters.status();
+  absl::StatusOr<ParameterRegistry> registry = AdaptedRegistry(*adapters, opened->state.config);
+  if (!registry.ok()) return registry.status();
+  auto found = std::make_shared<OpenedAdapters>();
+  found->registry = std::make_shared<const ParameterRegistry>(*std::move(registry));
+  found->raw = [tensors = adapters->tensors, base_values = opened->arrays.values](
+                   const ParameterInfo& info, int64_t first, int64_t count, float* to) {
+    if (info.group != ParameterGroup::kLora) return base_values(info, first, count, to);
+    const WeightFiles::Place place = tensors->Find(AdapterTensorName(info));
+    return place.file->ReadFloats(*place.tensor, first, count, to);
+  };
+  *out = OpenedCheckpoint();
+  out->weights = opened->weights;
+  out->state = std::move(opened->state);
+  out->state.version = 0;
+  out->state.backend.clear();
+  out->state.extra.clear();
+  out->state.dtype = DType::kFloat32;
+  out->state.adaptation = found->registry->adaptation();
+  out->arrays.values = MergedValues(found->registry, found->raw);
+  out->adapters = std::move(found);
   return absl::OkStatus();
 }
 
@@ -120,44 +169,72 @@ absl::Status ReadTexts(FileSystem& files, const std::string& directory,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::shared_ptr<const WeightFiles>> OpenTensors(FileSystem& files,
+                                                               const std::string& directory,
+                                                               const char* name) {
+  auto opened = WeightFiles::OpenOne(files, PathIn(directory, name));
+  if (!opened.ok()) return opened.status();
+  return std::make_shared<const WeightFiles>(*std::move(opened));
+}
+
+// `registry` says what has moments.
+absl::Status OpenOptimizer(FileSystem& files, const std::string& directory,
+                           const ParameterRegistry& registry, StateArrays* arrays) {
+  const auto tensors = OpenTensors(files, directory, kOptimizerName);
+  if (!tensors.ok()) return tensors.status();
+  std::vector<ParameterInfo> kept;
+  for (const ParameterInfo& info : registry.all()) {
+    if (!info.frozen) kept.push_back(info);
+  }
+  const struct {
+    const char* prefix;
+    ReadParameter* to;
+  } parts[] = {
+      {"adam_m.", &arrays->adam_m}, {"adam_v.", &arrays->adam_v}, {"master.", &arrays->master}};
+  size_t found = 0;
+  for (const auto& [prefix, to] : parts) {
+    if ((*tensors)->Find(prefix + kept[0].name).tensor == nullptr) continue;
+    absl::StatusOr<ReadParameter> read = ReadPrefixed(*tensors, kept, prefix);
+    if (!read.ok()) return read.status();
+    *to = *std::move(read);
+    found += kept.size();
+  }
+  if (found == (*tensors)->all().size()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(PathIn(directory, kOptimizerName), " has ",
+                                          (*tensors)->all().size(), " tensors; ", found,
+                                          " of them belong to the model of config.json"));
+}
+
 absl::Status OpenLearnerFiles(FileSystem& files, const std::string& directory,
                               const CheckpointManifest& manifest, OpenedCheckpoint* out) {
-  const ParameterRegistry& registry = out->weights->registry();
-  const auto open = [&](const char* name) -> absl::StatusOr<std::shared_ptr<const WeightFiles>> {
-    auto opened = WeightFiles::OpenOne(files, PathIn(directory, name));
-    if (!opened.ok()) return opened.status();
-    return std::make_shared<const WeightFiles>(*std::move(opened));
-  };
+  AdaptationOptions& adaptation = out->state.adaptation;
+  if (out->adapters == nullptr) adaptation.freeze = manifest.freeze;
+  absl::Status status = CheckAdaptation(out->state.config, adaptation);
+  if (!status.ok()) {
+    return absl::DataLossError(
+        absl::StrCat(PathIn(directory, "hone.json"), ": ", status.message()));
+  }
+  const ParameterRegistry registry =
+      ParameterRegistry::Of(out->state.config, out->state.dtype, adaptation);
   if (manifest.files.count(kOptimizerName) != 0) {
-    const auto optimizer = open(kOptimizerName);
-    if (!optimizer.ok()) return optimizer.status();
-    const struct {
-      const char* prefix;
-      ReadParameter* to;
-    } parts[] = {{"adam_m.", &out->arrays.adam_m},
-                 {"adam_v.", &out->arrays.adam_v},
-                 {"master.", &out->arrays.master}};
-    size_t tensors = 0;
-    for (const auto& [prefix, to] : parts) {
-      if ((*optimizer)->Find(prefix + registry.all()[0].name).tensor == nullptr) continue;
-      absl::StatusOr<ReadParameter> read = ReadPrefixed(*optimizer, registry, prefix);
-      if (!read.ok()) return read.status();
-      *to = *std::move(read);
-      tensors += registry.all().size();
-    }
-    if (tensors != (*optimizer)->all().size()) {
-      return absl::DataLossError(absl::StrCat(PathIn(directory, kOptimizerName), " has ",
-                                              (*optimizer)->all().size(), " tensors; ", tensors,
-                                              " of them belong to the model of config.json"));
-    }
+    status = OpenOptimizer(files, directory, registry, &out->arrays);
   }
-  if (manifest.files.count(kReferenceName) != 0) {
-    const auto reference = open(kReferenceName);
-    if (!reference.ok()) return reference.status();
-    absl::StatusOr<ReadParameter> read = ReadPrefixed(*reference, registry, "");
-    if (!read.ok()) return read.status();
-    out->arrays.reference = *std::move(read);
+  if (!status.ok() || manifest.files.count(kReferenceName) == 0) return status;
+  const auto reference = OpenTensors(files, directory, kReferenceName);
+  if (!reference.ok()) return reference.status();
+  std::vector<ParameterInfo> kept;  // adapters alone where there are some
+  for (const ParameterInfo& info : registry.all()) {
+    if (out->adapters == nullptr || info.group == ParameterGroup::kLora) kept.push_back(info);
   }
+  absl::StatusOr<ReadParameter> read = ReadPrefixed(*reference, kept, "");
+  if (!read.ok()) return read.status();
+  out->arrays.reference = *read;
+  if (out->adapters == nullptr) return absl::OkStatus();
+  out->arrays.reference = [own = *std::move(read), raw = out->adapters->raw](
+                              const ParameterInfo& info, int64_t first, int64_t count, float* to) {
+    const bool adapter = info.group == ParameterGroup::kLora;
+    return adapter ? own(info, first, count, to) : raw(info, first, count, to);
+  };
   return absl::OkStatus();
 }
 
@@ -175,13 +252,15 @@ absl::Status ApplyManifest(const std::string& directory, CheckpointManifest mani
   return absl::OkStatus();
 }
 
-// Empty when there is nothing to read.
+// Empty when there is nothing to read; zeros for what `moments_of` says is frozen.
 absl::StatusOr<std::vector<float>> ReadAll(const ParameterRegistry& registry,
+                                           const ParameterRegistry* moments_of,
                                            const ReadParameter& read) {
   std::vector<float> flat;
   if (!read) return flat;
   flat.assign(static_cast<size_t>(registry.flat_elements()), 0.0f);
   for (const ParameterInfo& info : registry.all()) {
+    if (moments_of != nullptr && moments_of->Find(info.name)->frozen) continue;
     const absl::Status status = read(info, 0, info.elements, flat.data() + info.offset);
     if (!status.ok()) return status;
   }
@@ -198,8 +277,12 @@ absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& directory, bo
   const CheckpointManifest* const listed = plain ? nullptr : &*manifest;
   absl::Status status;
   if (!plain) status = CheckFiles(files, directory, *manifest, weights_only);
+  if (!status.ok()) return status;
+  const absl::StatusOr<bool> adapters = HasAdapters(files, directory, listed);
+  if (!adapters.ok()) return adapters.status();
   OpenedCheckpoint out;
-  if (status.ok()) status = OpenWeights(files, directory, listed, &out);
+  status = *adapters ? OpenAdapters(files, directory, &out)
+                     : OpenWeights(files, directory, listed, &out);
   if (status.ok()) status = ReadTexts(files, directory, listed, &out.state);
   if (status.ok() && !plain && !weights_only) {
     status = OpenLearnerFiles(files, directory, *manifest, &out);
@@ -212,25 +295,40 @@ absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& directory, bo
 absl::Status CheckWeightsHash(const OpenedCheckpoint& opened, const std::string& directory,
                               const std::string& found) {
   if (opened.weights_hash.empty() || opened.weights_hash == found) return absl::OkStatus();
+  std::string why;
+  if (opened.adapters != nullptr) {
+    why = absl::StrCat(": the weights in ", opened.state.base_directory,
+                       " are others than those the adapters were trained beside");
+  }
   return absl::DataLossError(absl::StrCat("the weights' hash is ", found, ", but ",
                                           PathIn(directory, "hone.json"), " says ",
-                                          opened.weights_hash));
+                                          opened.weights_hash, why));
 }
 
 absl::StatusOr<PolicyState> ReadPolicyState(const std::string& directory, bool weights_only,
                                             FileSystem& files) {
   absl::StatusOr<OpenedCheckpoint> opened = OpenCheckpoint(directory, weights_only, files);
   if (!opened.ok()) return opened.status();
+  if (opened->adapters != nullptr && !weights_only) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, " holds adapters: only merged weights can be read from it whole"));
+  }
   const ParameterRegistry& registry = opened->weights->registry();
   PolicyState state = std::move(opened->state);
-  const std::pair<const ReadParameter&, std::vector<float>*> arrays[] = {
-      {opened->arrays.values, &state.values},
-      {opened->arrays.master, &state.master},
-      {opened->arrays.adam_m, &state.adam_m},
-      {opened->arrays.adam_v, &state.adam_v},
-      {opened->arrays.reference, &state.reference}};
-  for (const auto& [read, to] : arrays) {
-    absl::StatusOr<std::vector<float>> flat = ReadAll(registry, read);
+  const ParameterRegistry adapted =
+      opened->adapters ? registry
+                       : ParameterRegistry::Of(state.config, state.dtype, state.adaptation);
+  const struct {
+    const ReadParameter& read;
+    bool moments;
+    std::vector<float>* to;
+  } arrays[] = {{opened->arrays.values, false, &state.values},
+                {opened->arrays.master, true, &state.master},
+                {opened->arrays.adam_m, true, &state.adam_m},
+                {opened->arrays.adam_v, true, &state.adam_v},
+                {opened->arrays.reference, false, &state.reference}};
+  for (const auto& [read, moments, to] : arrays) {
+    absl::StatusOr<std::vector<float>> flat = ReadAll(registry, moments ? &adapted : nullptr, read);
     if (!flat.ok()) return flat.status();
     *to = *std::move(flat);
   }
@@ -243,6 +341,12 @@ absl::StatusOr<PolicyState> ReadPolicyState(const std::string& directory, bool w
 }
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory, FileSystem& files) {
+  const absl::StatusOr<bool> adapters = HasAdapters(files, directory, nullptr);
+  if (!adapters.ok()) return adapters.status();
+  if (*adapters) {
+    const absl::StatusOr<std::string> base = BaseOf(files, directory);
+    return base.ok() ? ReadModelConfig(*base, files) : base.status();
+  }
   absl::StatusOr<ReadConfig> config = ReadConfigFile(files, directory);
   if (!config.ok()) return config.status();
   return std::move(config->file.config);

@@ -21,6 +21,7 @@
 #include "policy/checkpoint/carried_files.h"
 #include "policy/checkpoint/file_system.h"
 #include "policy/checkpoint/weights.h"
+#include "policy/model/adaptation.h"
 #include "policy/model/config.h"
 #include "policy/model/parameters.h"
 
@@ -42,6 +43,10 @@ struct PolicyState {
   std::map<std::string, std::string> extra;  // small named strings of the caller (data cursor);
                                              // UTF-8, 4 MiB together
   Carried carried;                           // what a save writes again as it was read
+  // How it was trained. With adapters (lora) it is they that are saved, and where the weights
+  // beside them lie (docs/lora.md); of what is frozen there are no moments.
+  AdaptationOptions adaptation;
+  std::string base_directory;  // where `values` were read; with adapters, those of the base
   // Only from reading: tensors of the files that Hone neither uses nor carries (rotary tables, a
   // head that is tied to the embedding), by name.
   std::vector<std::string> not_loaded;
@@ -56,11 +61,20 @@ struct StateArrays {
   ReadParameter reference;
 };
 
+// Of a directory of adapters.
+struct OpenedAdapters {
+  std::shared_ptr<const ParameterRegistry> registry;  // with adapters; knows r, alpha and modules
+  ReadParameter raw;  // the base's weights and the adapters, each as it is kept
+};
+
+// In a directory of adapters, arrays.values are merged: the weights that base and adapters stand
+// for, of the plain model, float32.
 struct OpenedCheckpoint {
   PolicyState state;                            // its arrays are empty
-  std::shared_ptr<const ModelWeights> weights;  // registry and files
-  StateArrays arrays;                           // keep the files open; thread-safe
-  std::string weights_hash;                     // as hone.json says; empty: nothing to compare with
+  std::shared_ptr<const ModelWeights> weights;  // registry and files; of the base beside adapters
+  std::shared_ptr<const OpenedAdapters> adapters;  // null: there are none
+  StateArrays arrays;                              // keep the files open; thread-safe
+  std::string weights_hash;  // as hone.json says; empty: nothing to compare with
 };
 
 // A weight file larger than this is cut; as Hugging Face libraries do.
@@ -72,6 +86,7 @@ struct SaveOptions {
   int64_t shard_bytes = kDefaultShardBytes;
 };
 
+// A directory of a model, or of adapters (ours or peft's): then of the base that it names too.
 // Checks the digests of the files that are to be read where there is a hone.json, then names and
 // shapes of every tensor; no value is read. Errors as ReadPolicyState.
 absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& directory, bool weights_only,
@@ -80,7 +95,9 @@ absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& directory, bo
 absl::Status CheckWeightsHash(const OpenedCheckpoint& opened, const std::string& directory,
                               const std::string& found);
 
-// As WritePolicyState, of a state without arrays and the arrays apart.
+// As WritePolicyState, of a state without arrays and the arrays apart. With adapters: a directory
+// as peft makes it, of adapter_config.json and adapter_model.safetensors; `arrays` gives adapters
+// too, and FAILED_PRECONDITION when the base lies nowhere on disk.
 absl::Status WriteCheckpoint(const PolicyState& state, const StateArrays& arrays,
                              const std::string& directory, const SaveOptions& options = {},
                              FileSystem& files = RealFileSystem());
@@ -88,13 +105,14 @@ absl::Status WriteCheckpoint(const PolicyState& state, const StateArrays& arrays
 // Writes into an existing empty directory, fsyncing every file and the directory. Nothing is
 // whole until the caller renames (PublishDirectory). Errors name the file and the system's words
 // (disk full: RESOURCE_EXHAUSTED with the bytes needed). INVALID_ARGUMENT: an array of the wrong
-// length, a value that the dtype cannot hold.
+// length, a value that the dtype cannot hold. REQUIRES: no adapters.
 absl::Status WritePolicyState(const PolicyState& state, const std::string& directory,
                               FileSystem& files = RealFileSystem(),
                               const SaveOptions& options = {});
 
 // Reads and checks every byte against the digests in hone.json where there is one; a plain
 // Hugging Face directory (no hone.json) loads with version 0 and no optimizer.
+// Adapters are merged; without weights_only they are INVALID_ARGUMENT.
 // `weights_only` leaves out master weights, optimizer and reference policy and does not read their
 // files. Weights may be one model.safetensors or shards with an index, in F32, BF16 or F16; `dtype`
 // is bfloat16 when every tensor that may be is stored so.
@@ -104,7 +122,7 @@ absl::Status WritePolicyState(const PolicyState& state, const std::string& direc
 absl::StatusOr<PolicyState> ReadPolicyState(const std::string& directory, bool weights_only,
                                             FileSystem& files = RealFileSystem());
 
-// config.json alone.
+// config.json alone; of adapters, their base's.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory,
                                             FileSystem& files = RealFileSystem());
 

@@ -21,6 +21,8 @@ namespace hone {
 
 inline constexpr char kOptimizerName[] = "optimizer.safetensors";
 inline constexpr char kReferenceName[] = "reference.safetensors";
+inline constexpr char kAdapterConfigName[] = "adapter_config.json";
+inline constexpr char kAdapterWeightsName[] = "adapter_model.safetensors";
 
 inline std::string PathIn(const std::string& directory, absl::string_view name) {
   return absl::StrCat(directory, "/", name);

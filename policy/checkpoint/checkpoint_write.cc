@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A state onto disk.
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "policy/checkpoint/adapter_files.h"
 #include "policy/checkpoint/checkpoint.h"
 #include "policy/checkpoint/checkpoint_files.h"
 #include "policy/checkpoint/config_json.h"
 #include "policy/checkpoint/digested_file.h"
 #include "policy/checkpoint/safetensors.h"
+#include "policy/model/merged_values.h"
 #include "policy/tokenizer/json_limits.h"
 
 namespace hone {
@@ -54,7 +55,9 @@ absl::Status CheckArrays(const PolicyState& state) {
 }
 
 absl::Status CheckState(const PolicyState& state) {
-  if (absl::Status status = state.config.Validate(); !status.ok()) return status;
+  absl::Status status = state.config.Validate();
+  if (status.ok()) status = CheckAdaptation(state.config, state.adaptation);
+  if (!status.ok()) return status;
   if (state.version < 0 || state.optimizer_steps < 0) {
     return absl::InvalidArgumentError("checkpoint: the version or the step count is negative");
   }
@@ -114,10 +117,15 @@ std::string GenerationConfigJson(const ModelConfig& config) {
   return out.dump(2) + "\n";
 }
 
-absl::Status WriteTexts(const PolicyState& state, CheckpointWriter* writer) {
+absl::Status WriteTexts(const PolicyState& state, const ParameterRegistry& adapted,
+                        CheckpointWriter* writer) {
   std::map<std::string, std::string> texts = state.carried.files;
-  texts["config.json"] = ConfigJson(state.config, state.dtype);
-  texts.emplace("generation_config.json", GenerationConfigJson(state.config));
+  if (state.adaptation.lora.r > 0) {
+    texts[kAdapterConfigName] = AdapterConfigJson(adapted, state.base_directory);
+  } else {
+    texts["config.json"] = ConfigJson(state.config, state.dtype);
+    texts.emplace("generation_config.json", GenerationConfigJson(state.config));
+  }
   if (!state.tokenizer_json.empty()) {
     const absl::StatusOr<std::string> made = TokenizerConfigJson(state);
     if (!made.ok()) return made.status();
@@ -130,18 +138,44 @@ absl::Status WriteTexts(const PolicyState& state, CheckpointWriter* writer) {
   return absl::OkStatus();
 }
 
-absl::Status WriteTensors(const PolicyState& state, const StateArrays& arrays,
-                          const ParameterRegistry& registry, const SaveOptions& options,
-                          CheckpointWriter* writer) {
-  std::vector<TensorToWrite> weights = StreamedTensors(registry, arrays.values, "", true);
-  for (const CarriedTensor& tensor : state.carried.tensors) {
-    weights.push_back({tensor.name, tensor.shape, tensor.dtype, nullptr, tensor.read});
+// Parameters that keep(info) is true of.
+template <typename Keep>
+std::vector<ParameterInfo> Those(const ParameterRegistry& registry, const Keep& keep) {
+  std::vector<ParameterInfo> out;
+  for (const ParameterInfo& info : registry.all()) {
+    if (keep(info)) out.push_back(info);
   }
-  absl::Status status = writer->Weights(std::move(weights), options.shard_bytes);
+  return out;
+}
+
+absl::Status WriteWeights(const PolicyState& state, const StateArrays& arrays,
+                          const std::vector<ParameterInfo>& parameters, const SaveOptions& options,
+                          CheckpointWriter* writer) {
+  std::vector<TensorToWrite> tensors = StreamedTensors(parameters, arrays.values, "", true);
+  if (state.adaptation.lora.r > 0) {
+    for (size_t i = 0; i < tensors.size(); ++i) tensors[i].name = AdapterTensorName(parameters[i]);
+    return writer->Tensors(kAdapterWeightsName, std::move(tensors));
+  }
+  for (const CarriedTensor& tensor : state.carried.tensors) {
+    tensors.push_back({tensor.name, tensor.shape, tensor.dtype, nullptr, tensor.read});
+  }
+  return writer->Weights(std::move(tensors), options.shard_bytes);
+}
+
+absl::Status WriteTensors(const PolicyState& state, const StateArrays& arrays,
+                          const ParameterRegistry& adapted, const SaveOptions& options,
+                          CheckpointWriter* writer) {
+  const bool lora = state.adaptation.lora.r > 0;
+  const std::vector<ParameterInfo> saved = Those(adapted, [&](const ParameterInfo& info) {
+    return !lora || info.group == ParameterGroup::kLora;
+  });
+  const std::vector<ParameterInfo> moved =
+      Those(adapted, [](const ParameterInfo& info) { return !info.frozen; });
+  absl::Status status = WriteWeights(state, arrays, saved, options, writer);
   std::vector<TensorToWrite> optimizer;
   const auto add = [&](const ReadParameter& read, const char* prefix) {
     if (!read) return;
-    for (TensorToWrite& tensor : StreamedTensors(registry, read, prefix, false)) {
+    for (TensorToWrite& tensor : StreamedTensors(moved, read, prefix, false)) {
       optimizer.push_back(std::move(tensor));
     }
   };
@@ -152,16 +186,7 @@ absl::Status WriteTensors(const PolicyState& state, const StateArrays& arrays,
     status = writer->Tensors(kOptimizerName, std::move(optimizer));
   }
   if (!status.ok() || !arrays.reference) return status;
-  return writer->Tensors(kReferenceName, StreamedTensors(registry, arrays.reference, "", false));
-}
-
-// Asks a flat array.
-ReadParameter ReaderOf(const std::vector<float>& flat) {
-  if (flat.empty()) return nullptr;
-  return [&flat](const ParameterInfo& info, int64_t first, int64_t count, float* to) {
-    std::copy_n(flat.data() + info.offset + first, count, to);
-    return absl::OkStatus();
-  };
+  return writer->Tensors(kReferenceName, StreamedTensors(saved, arrays.reference, "", false));
 }
 
 }  // namespace
@@ -169,7 +194,8 @@ ReadParameter ReaderOf(const std::vector<float>& flat) {
 absl::Status WriteCheckpoint(const PolicyState& state, const StateArrays& arrays,
                              const std::string& directory, const SaveOptions& options,
                              FileSystem& files) {
-  if (absl::Status status = CheckState(state); !status.ok()) return status;
+  absl::Status status = CheckState(state);
+  if (!status.ok()) return status;
   const absl::StatusOr<std::vector<std::string>> present = files.List(directory);
   if (!present.ok()) return present.status();
   if (!present->empty()) {
@@ -179,35 +205,44 @@ absl::Status WriteCheckpoint(const PolicyState& state, const StateArrays& arrays
   if (options.shard_bytes < 1) {
     return absl::InvalidArgumentError("checkpoint: shard_bytes must be at least 1");
   }
+  if (state.adaptation.lora.r > 0 && state.base_directory.empty()) {
+    return absl::FailedPreconditionError(
+        "adapters are saved beside the name of their base, and these have none on disk: save the "
+        "base, and load it with the same lora options");
+  }
   const ParameterRegistry registry = ParameterRegistry::Of(state.config, state.dtype);
+  const auto adapted = std::make_shared<const ParameterRegistry>(
+      ParameterRegistry::Of(state.config, state.dtype, state.adaptation));
   CheckpointWriter writer(files, directory);
-  if (absl::Status status = WriteTexts(state, &writer); !status.ok()) return status;
-  if (absl::Status status = WriteTensors(state, arrays, registry, options, &writer); !status.ok())
-    return status;
+  status = WriteTexts(state, *adapted, &writer);
+  if (status.ok()) status = WriteTensors(state, arrays, *adapted, options, &writer);
+  if (!status.ok()) return status;
 
   CheckpointManifest manifest;
   manifest.policy_version = state.version;
   manifest.backend = state.backend;
   manifest.dtype = state.dtype;
-  absl::StatusOr<std::string> hash = HashParameters(registry, arrays.values);
+  absl::StatusOr<std::string> hash = HashParameters(registry, MergedValues(adapted, arrays.values));
   if (!hash.ok()) return hash.status();
   manifest.weights_hash = *std::move(hash);
   manifest.parameters = registry.parameters();
   manifest.optimizer_steps = state.optimizer_steps;
   manifest.extra = state.extra;
+  manifest.freeze = state.adaptation.freeze;
   manifest.files = writer.digests();
-  if (absl::Status status = writer.Text("hone.json", ManifestJson(manifest)); !status.ok()) {
-    return status;
-  }
-  return files.SyncDirectory(directory);
+  status = writer.Text("hone.json", ManifestJson(manifest));
+  return status.ok() ? files.SyncDirectory(directory) : status;
 }
 
 absl::Status WritePolicyState(const PolicyState& state, const std::string& directory,
                               FileSystem& files, const SaveOptions& options) {
   if (absl::Status status = CheckArrays(state); !status.ok()) return status;
-  const StateArrays arrays = {ReaderOf(state.values), ReaderOf(state.master),
-                              ReaderOf(state.adam_m), ReaderOf(state.adam_v),
-                              ReaderOf(state.reference)};
+  const ParameterRegistry registry = ParameterRegistry::Of(state.config, state.dtype);
+  const auto reader = [&registry](const std::vector<float>& flat) {
+    return FlatReader(flat, registry);
+  };
+  const StateArrays arrays = {reader(state.values), reader(state.master), reader(state.adam_m),
+                              reader(state.adam_v), reader(state.reference)};
   return WriteCheckpoint(state, arrays, directory, options, files);
 }
 

@@ -171,7 +171,8 @@ ReadElements Rounded(ReadElements read) {
 std::vector<TensorToWrite> TensorsOf(const OpenedCheckpoint& opened,
                                      const ParameterRegistry& registry, DType dtype,
                                      const ConvertOptions& options) {
-  std::vector<TensorToWrite> tensors = StreamedTensors(registry, opened.arrays.values, "", true);
+  std::vector<TensorToWrite> tensors =
+      StreamedTensors(registry.all(), opened.arrays.values, "", true);
   if (!options.drop_further_layers) {
     for (const CarriedTensor& carried : opened.state.carried.tensors) {
       const bool bias = absl::EndsWith(carried.name, ".e_score_correction_bias");

@@ -80,10 +80,11 @@ std::string ManifestJson(const CheckpointManifest& manifest) {
   }
   nlohmann::ordered_json extra = nlohmann::ordered_json::object();
   for (const auto& [name, value] : manifest.extra) extra[name] = value;
+  const bool second = !manifest.freeze.empty() || manifest.files.count("adapter_config.json") > 0;
   const std::string zeros(64, '0');
   nlohmann::ordered_json out = {
       {"format", std::string(kFormat)},
-      {"format_version", kCheckpointFormatVersion},
+      {"format_version", second ? 2 : 1},
       {"policy_version", manifest.policy_version},
       {"backend", manifest.backend},
       {"dtype", manifest.dtype == DType::kBFloat16 ? "bfloat16" : "float32"},
@@ -91,9 +92,10 @@ std::string ManifestJson(const CheckpointManifest& manifest) {
       {"parameters", manifest.parameters},
       {"optimizer_steps", manifest.optimizer_steps},
       {"extra", extra},
-      {"files", files},
-      {"digest", zeros},
   };
+  if (!manifest.freeze.empty()) out["freeze"] = manifest.freeze;
+  out["files"] = files;
+  out["digest"] = zeros;
   std::string text = out.dump(2) + "\n";
   // The digest is the last member, so the last such run of zeros is its.
   const size_t at = text.rfind(zeros);
@@ -135,6 +137,10 @@ absl::StatusOr<CheckpointManifest> ParseManifest(absl::string_view text, absl::s
   manifest.optimizer_steps = members.Count("optimizer_steps");
   const json extra = members.Object("extra");
   const json files = members.Object("files");
+  for (const json& entry : root->value("freeze", json::array())) {
+    if (!entry.is_string()) return lost("freeze is no list of strings");
+    manifest.freeze.push_back(entry.get<std::string>());
+  }
   if (!members.ok || (dtype != "bfloat16" && dtype != "float32")) {
     return lost("a member is absent or of the wrong type");
   }

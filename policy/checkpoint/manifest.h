@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -19,7 +20,8 @@
 namespace hone {
 
 // Readers refuse a greater one by name. Raised when a reader of today would misread the files.
-inline constexpr int64_t kCheckpointFormatVersion = 1;
+// 2: `freeze`, or adapters in place of weights; all else is still written as 1.
+inline constexpr int64_t kCheckpointFormatVersion = 2;
 
 struct CheckpointManifest {
   int64_t policy_version = 0;
@@ -29,6 +31,7 @@ struct CheckpointManifest {
   int64_t parameters = 0;
   int64_t optimizer_steps = 0;
   std::map<std::string, std::string> extra;
+  std::vector<std::string> freeze;          // what did not train (AdaptationOptions)
   std::map<std::string, FileDigest> files;  // by name in the directory
 
   friend bool operator==(const CheckpointManifest&, const CheckpointManifest&) = default;

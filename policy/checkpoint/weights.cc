@@ -232,9 +232,9 @@ absl::Status ModelWeights::Read(const ParameterInfo& info, int64_t first, int64_
 }
 
 absl::StatusOr<ReadParameter> ReadPrefixed(std::shared_ptr<const WeightFiles> files,
-                                           const ParameterRegistry& registry,
+                                           absl::Span<const ParameterInfo> parameters,
                                            const std::string& prefix) {
-  for (const ParameterInfo& info : registry.all()) {
+  for (const ParameterInfo& info : parameters) {
     const Place place = files->Find(prefix + info.name);
     if (place.tensor == nullptr) {
       return absl::DataLossError(
@@ -251,17 +251,17 @@ absl::StatusOr<ReadParameter> ReadPrefixed(std::shared_ptr<const WeightFiles> fi
 
 std::vector<TensorToWrite> FlatTensors(const ParameterRegistry& registry, const float* flat,
                                        const std::string& prefix, bool as_stored) {
-  std::vector<TensorToWrite> tensors = StreamedTensors(registry, nullptr, prefix, as_stored);
+  std::vector<TensorToWrite> tensors = StreamedTensors(registry.all(), nullptr, prefix, as_stored);
   for (size_t i = 0; i < tensors.size(); ++i) tensors[i].values = flat + registry.all()[i].offset;
   return tensors;
 }
 
-std::vector<TensorToWrite> StreamedTensors(const ParameterRegistry& registry,
+std::vector<TensorToWrite> StreamedTensors(absl::Span<const ParameterInfo> parameters,
                                            const ReadParameter& read, const std::string& prefix,
                                            bool as_stored) {
   std::vector<TensorToWrite> tensors;
-  tensors.reserve(registry.all().size());
-  for (const ParameterInfo& info : registry.all()) {
+  tensors.reserve(parameters.size());
+  for (const ParameterInfo& info : parameters) {
     TensorToWrite tensor;
     tensor.name = prefix + info.name;
     tensor.shape = info.shape;

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "policy/checkpoint/config_json.h"
 #include "policy/checkpoint/file_system.h"
 #include "policy/checkpoint/float8.h"
@@ -135,15 +136,15 @@ class ModelWeights {
 // The parameters of a file that WritePolicyState made, its tensors named `prefix` + parameter;
 // other prefixes are left alone. DATA_LOSS as above.
 absl::StatusOr<ReadParameter> ReadPrefixed(std::shared_ptr<const WeightFiles> files,
-                                           const ParameterRegistry& registry,
+                                           absl::Span<const ParameterInfo> parameters,
                                            const std::string& prefix);
 
 // The tensors of a flat array, named `prefix` + parameter. With `as_stored` each has its
 // parameter's dtype, otherwise all are float32. `flat` must outlive the result.
 std::vector<TensorToWrite> FlatTensors(const ParameterRegistry& registry, const float* flat,
                                        const std::string& prefix, bool as_stored);
-// The same, asked for piece by piece; `registry` must outlive the result too.
-std::vector<TensorToWrite> StreamedTensors(const ParameterRegistry& registry,
+// The same, asked for piece by piece; `parameters` must outlive the result too.
+std::vector<TensorToWrite> StreamedTensors(absl::Span<const ParameterInfo> parameters,
                                            const ReadParameter& read, const std::string& prefix,
                                            bool as_stored);
 

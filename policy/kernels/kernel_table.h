@@ -40,6 +40,7 @@ struct KernelTable {
   Kernel<PackArgs<Real>> pack = nullptr;
   Kernel<MatmulArgs<Real>> matmul = nullptr;
   Kernel<WeightGradArgs<Real>> weight_grad = nullptr;
+  Kernel<MergeArgs<Real>> merge = nullptr;
 
   Kernel<RopeArgs<Real>> rope = nullptr;
   Kernel<CacheAppendArgs<Real>> cache_append = nullptr;

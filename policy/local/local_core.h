@@ -30,6 +30,10 @@
 
 namespace hone {
 
+// Of a model that keeps its values, by name; the model must outlive it.
+ReadParameter ValuesOf(const Model<float>& model);
+std::vector<std::unique_ptr<PackedPass<float>>> MakePasses(const Model<float>& model, int threads);
+
 // Gradients between ForwardBackward and OptimStep.
 struct PendingUpdate {
   int64_t sequences = 0;  // position of the next one in the update's order
@@ -43,6 +47,7 @@ struct LocalPolicy::Core {
   LocalPolicyOptions options;
   kernels::Backend backend;
   PolicyShape shape;
+  ParameterRegistry weights_registry;  // of the plain model: no adapters, nothing frozen
   std::unique_ptr<Collective> collective;
   std::unique_ptr<ThreadTeam> team;
 
@@ -57,9 +62,10 @@ struct LocalPolicy::Core {
   PolicyTokenizer tokenizer;  // its vocabulary and hash are fixed
 
   // Under the learner's lock.
+  std::string base_directory;  // where the weights came from; empty: nowhere
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<SlotReducer> reducer;
-  Buffer pending_gradient;  // [flat]
+  Buffer pending_gradient;  // [trainable]
   PendingUpdate pending;
   std::deque<std::pair<std::string, OptimStepResult>> recorded;  // oldest first
   std::optional<std::pair<std::string, ForwardBackwardResult>> last_pass;
@@ -75,23 +81,27 @@ struct LocalPolicy::Core {
   std::mutex hash_mutex;
   std::string hash;  // of the current weights; empty: not computed
 
-  size_t flat() const { return static_cast<size_t>(model->registry().flat_elements()); }
-  size_t flat_bytes() const { return flat() * sizeof(float); }
-
   // REQUIRES: the weights cannot change meanwhile (either lock).
   std::string WeightsHashNow();
   void WeightsChanged();  // REQUIRES: both locks
 
-  // local_policy.cc. REQUIRES: the learner's lock.
-  PolicyState Snapshot();
+  // local_state.cc. REQUIRES: the learner's lock.
+  PolicyState Snapshot();              // REQUIRES: no adapters
   PolicyState SnapshotHeader() const;  // without the arrays
   StateArrays Arrays() const;
-  // Into a core that nobody else sees yet.
+  // Whether a state may be loaded into this policy; nothing is read.
+  absl::Status CheckFits(const OpenedCheckpoint& opened, bool weights_only) const;
+  // Every value is read once, and the weights' hash compared.
+  absl::Status CheckReadable(const OpenedCheckpoint& opened, const std::string& directory) const;
+  // Also REQUIRES the weights' lock, or that nobody else sees the core yet.
   absl::Status LoadFrom(const OpenedCheckpoint& opened, const std::string& directory,
                         bool weights_only);
+  absl::Status LoadWeights(const OpenedCheckpoint& opened, const std::string& directory);
+  static absl::StatusOr<std::unique_ptr<LocalPolicy>> CreateFrom(const OpenedCheckpoint& opened,
+                                                                 const std::string& directory,
+                                                                 bool weights_only,
+                                                                 const LocalPolicyOptions& options);
   absl::Status CheckTrainable(absl::string_view what) const;
-  // Everything that can fail first; then, under the weights' lock, nothing can.
-  absl::Status Adopt(const PolicyState& state, bool weights_only);
   absl::StatusOr<std::unique_ptr<Model<float>>> MakeReference() const;
   void SetReference(std::unique_ptr<Model<float>> fresh);  // REQUIRES: both locks
 

@@ -123,11 +123,11 @@ absl::Status LocalPolicy::Core::RunSlots(const ForwardBackwardRequest& request,
 void LocalPolicy::Core::AddPending(const float* gradient) {
   float* total = pending_gradient.as<float>();
   if (!pending.has_gradient) {
-    backend.device->CopyWithin(total, gradient, flat_bytes(), nullptr);
+    backend.device->CopyWithin(total, gradient, pending_gradient.bytes(), nullptr);
     pending.has_gradient = true;
     return;
   }
-  const int64_t elements = model->registry().flat_elements();
+  const int64_t elements = model->registry().trainable_elements();
   kernels::AccumulateArgs<float> args;
   args.x = {gradient, {elements}};
   args.y = {total, {elements}};

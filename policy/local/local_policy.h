@@ -40,9 +40,12 @@ struct LocalPolicyOptions {
                                      // CreateFromState: leave empty, or equal to the state's
   double router_bias_rate = 0;       // gamma of the correction bias; 0: frozen
   double balance_alpha = 0;          // sequence-wise balance loss; 0: none
-  bool freeze_router = false;        // router weights are neither stepped nor counted in norms
-  uint64_t init_seed = 0;            // Create only
-  bool hash_every_step = true;       // false: OptimStepResult's hashes stay empty (pretraining)
+  // What trains. With adapters (lora) a policy comes from a directory: its state is those adapters,
+  // and the directory's weights stay where they are (docs/lora.md). What is frozen is neither
+  // stepped nor counted in norms.
+  AdaptationOptions adaptation;
+  uint64_t init_seed = 0;       // of Create's weights, and of adapters that do not exist yet
+  bool hash_every_step = true;  // false: OptimStepResult's hashes stay empty (pretraining)
   // false: to generate and score only. Weights are kept once, as kernels read them; there is no
   // optimizer, and whatever learns, saves or loads is FAILED_PRECONDITION.
   bool trainable = true;
@@ -92,7 +95,8 @@ class LocalPolicy : public Generator, public Learner {
   absl::Status SaveState(const std::string& directory) override;
   absl::Status LoadState(const std::string& directory, bool weights_only) override;
 
-  // The same without a directory. Pending gradients are not part of a state. REQUIRES: trainable.
+  // The same without a directory. Pending gradients are not part of a state. REQUIRES: trainable,
+  // no adapters.
   PolicyState State();
   // The weights become a base policy: version 0, fresh optimizer, nothing remembered, no
   // reference policy.

@@ -30,20 +30,24 @@ std::string Amount(int64_t bytes) {
 
 MemoryPlan PlanMemory(const ModelConfig& config, DType dtype,
                       const kernels::KernelTable<float>& table, const MemoryUse& use) {
-  const ModelBytes model =
-      Model<float>::Measure(config, table, {dtype, use.train, /*keep_values=*/use.train});
+  const bool lora = use.train && use.adaptation.lora.r > 0;
+  if (lora) dtype = DType::kFloat32;  // as adapters are kept
+  const AdaptationOptions adaptation = use.train ? use.adaptation : AdaptationOptions();
+  const ModelBytes model = Model<float>::Measure(
+      config, table, {dtype, use.train, /*keep_values=*/use.train, adaptation});
   MemoryPlan plan;
   plan.values = model.values;
   plan.packed = model.packed;
   plan.rope = model.rope;
   if (!use.train) return plan;
-  const int64_t flat = model.values;
-  plan.optimizer = flat * (dtype == DType::kBFloat16 ? 3 : 2);
+  const int64_t trainable = ParameterRegistry::Of(config, dtype, adaptation).trainable_elements() *
+                            static_cast<int64_t>(sizeof(float));
+  plan.optimizer = trainable * (dtype == DType::kBFloat16 ? 3 : 2);
   // Of the slots: at most one a thread and one a level of the tree at once.
   const int levels = std::bit_width(static_cast<unsigned>(use.gradient_slots)) - 1;
-  plan.gradients = flat * (1 + std::min(use.gradient_slots, use.threads + levels + 1));
+  plan.gradients = trainable * (1 + std::min(use.gradient_slots, use.threads + levels + 1));
   if (use.reference) {
-    plan.reference = Model<float>::Measure(config, table, {dtype, false, true}).total();
+    plan.reference = Model<float>::Measure(config, table, {dtype, false, true, adaptation}).total();
   }
   return plan;
 }

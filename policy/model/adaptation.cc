@@ -22,90 +22,148 @@ absl::Status Refuse(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("adaptation: ", what));
 }
 
-// "q_proj" of "model.layers.0.self_attn.q_proj.weight".
-absl::string_view LastWord(absl::string_view name) {
-  name = absl::StripSuffix(name, kWeight);
-  const size_t dot = name.rfind('.');
-  return dot == absl::string_view::npos ? name : name.substr(dot + 1);
+struct Word {
+  absl::string_view word;
+  std::vector<absl::string_view> patterns;
+};
+
+// Projections that may have adapters.
+const std::vector<Word>& ProjectionWords() {
+  static const std::vector<Word>* const words =
+      new std::vector<Word>{{"attention", {"*.self_attn.*_proj.*", "*.kv_a_proj_with_mqa.*"}},
+                            {"mlp", {"*.mlp.????_proj.weight", "*.mlp.up_proj.weight"}},
+                            {"experts", {"*.mlp.experts.*"}},
+                            {"shared_experts", {"*.mlp.shared_experts.*"}}};
+  return *words;
+}
+const std::vector<Word>& OtherWords() {
+  static const std::vector<Word>* const words =
+      new std::vector<Word>{{"embeddings", {"*.embed_tokens.weight", "lm_head.weight"}},
+                            {"norms", {"*norm.weight"}},
+                            {"router", {"*.mlp.gate.*"}}};
+  return *words;
 }
 
-// A projection: a matrix that a Linear or an ExpertBank multiplies with.
-bool TakesAdapter(const ParameterInfo& info) {
-  const absl::string_view word = LastWord(info.name);
-  return info.shape.size() == 2 &&
-         (absl::EndsWith(word, "_proj") || absl::EndsWith(word, "_proj_with_mqa"));
-}
-
-bool IsTarget(const ParameterInfo& info, const LoraOptions& lora) {
-  if (lora.rank == 0 || !TakesAdapter(info)) return false;
-  for (const std::string& target : lora.targets) {
-    if (LastWord(info.name) == target) return true;
+// The patterns that an entry stands for.
+std::vector<absl::string_view> PatternsOf(absl::string_view entry) {
+  for (const auto* words : {&ProjectionWords(), &OtherWords()}) {
+    for (const Word& word : *words) {
+      if (word.word == entry) return word.patterns;
+    }
   }
-  return false;
+  return {entry};
 }
 
-bool MatchesAny(const std::vector<std::string>& patterns, absl::string_view name) {
-  for (const std::string& pattern : patterns) {
+bool MatchesAny(const std::vector<absl::string_view>& patterns, absl::string_view name) {
+  for (const absl::string_view pattern : patterns) {
     if (MatchesPattern(pattern, name)) return true;
   }
   return false;
 }
 
-bool Trains(const ParameterInfo& info, const AdaptationOptions& options) {
-  const bool wanted =
-      options.trainable.empty() ? options.lora.rank == 0 : MatchesAny(options.trainable, info.name);
-  return wanted && !MatchesAny(options.frozen, info.name);
+// A matrix that activations are multiplied with, the router's and the head's apart.
+bool TakesAdapter(const ParameterInfo& info) {
+  const absl::string_view module = absl::StripSuffix(info.name, kWeight);
+  return info.shape.size() == 2 &&
+         (absl::EndsWith(module, "_proj") || absl::EndsWith(module, "_proj_with_mqa"));
+}
+
+bool IsTarget(absl::string_view target, const ParameterInfo& info) {
+  if (!TakesAdapter(info)) return false;
+  for (const Word& word : ProjectionWords()) {
+    if (word.word == target) return MatchesAny(word.patterns, info.name);
+  }
+  const absl::string_view module = absl::StripSuffix(info.name, kWeight);
+  return module == target || absl::EndsWith(module, absl::StrCat(".", target));
+}
+
+bool IsTarget(const LoraOptions& lora, const ParameterInfo& info) {
+  for (const std::string& target : lora.target_modules) {
+    if (IsTarget(target, info)) return true;
+  }
+  return false;
+}
+
+bool IsFrozen(const AdaptationOptions& options, const ParameterInfo& info) {
+  if (options.lora.r > 0) return true;
+  for (const std::string& entry : options.freeze) {
+    if (MatchesAny(PatternsOf(entry), info.name)) return true;
+  }
+  return false;
+}
+
+absl::string_view LastWord(absl::string_view module) {
+  const size_t dot = module.rfind('.');
+  return dot == absl::string_view::npos ? module : module.substr(dot + 1);
 }
 
 // What experts of one projection of one layer share; empty: not an expert's.
-std::string BankOf(const std::string& name) {
+std::string BankOf(absl::string_view name) {
   const size_t at = name.find(".experts.");
-  if (at == std::string::npos) return "";
-  return absl::StrCat(name.substr(0, at), " ", LastWord(name));
+  if (at == absl::string_view::npos) return "";
+  return absl::StrCat(name.substr(0, at), ".experts.*.",
+                      LastWord(absl::StripSuffix(name, kWeight)));
+}
+
+std::string Words(const std::vector<Word>& words) {
+  std::vector<absl::string_view> names;
+  for (const Word& word : words) names.push_back(word.word);
+  return absl::StrJoin(names, ", ");
 }
 
 absl::Status CheckLora(const LoraOptions& lora, const std::vector<ParameterInfo>& all) {
-  if (lora.rank == 0) {
-    const bool empty = lora.alpha == 0 && lora.targets.empty() && !lora.rank_stabilised;
-    return empty ? absl::OkStatus() : Refuse("lora has settings but its rank is 0");
+  if (lora == LoraOptions()) return absl::OkStatus();
+  if (lora.r < 1 || lora.r > kMaxRank) {
+    return Refuse(absl::StrCat("lora.r is ", lora.r, "; it must be in [1, ", kMaxRank, "]"));
   }
-  if (lora.rank < 1 || lora.rank > kMaxRank) {
-    return Refuse(absl::StrCat("lora.rank is ", lora.rank, "; it must be in [1, ", kMaxRank, "]"));
+  if (!(lora.lora_alpha > 0 && lora.lora_alpha <= 1e6)) {
+    return Refuse(absl::StrCat("lora.lora_alpha is ", lora.lora_alpha, "; it must be in (0, 1e6]"));
   }
-  if (!(lora.alpha > 0 && lora.alpha <= 1e6)) {
-    return Refuse(absl::StrCat("lora.alpha is ", lora.alpha, "; it must be in (0, 1e6]"));
-  }
-  if (lora.targets.empty()) return Refuse("lora.targets names no projection");
-  std::set<std::string> known;
+  if (lora.target_modules.empty()) return Refuse("lora.target_modules names no projection");
+  std::set<absl::string_view> known;
   for (const ParameterInfo& info : all) {
-    if (TakesAdapter(info)) known.insert(std::string(LastWord(info.name)));
+    if (TakesAdapter(info)) known.insert(LastWord(absl::StripSuffix(info.name, kWeight)));
   }
-  for (const std::string& target : lora.targets) {
-    if (known.count(target) > 0) continue;
-    return Refuse(absl::StrCat("lora.targets: the model has no projection called \"", target,
-                               "\"; it has ", absl::StrJoin(known, ", ")));
+  for (const std::string& target : lora.target_modules) {
+    bool found = false;
+    for (const ParameterInfo& info : all) found |= IsTarget(target, info);
+    if (found) continue;
+    return Refuse(absl::StrCat("lora.target_modules: the model has no projection called \"", target,
+                               "\"; it has ", absl::StrJoin(known, ", "),
+                               ", and the words for several are ", Words(ProjectionWords())));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckPatterns(absl::string_view field, const std::vector<std::string>& patterns,
-                           const std::vector<ParameterInfo>& all) {
-  for (const std::string& pattern : patterns) {
+absl::Status CheckFreeze(const AdaptationOptions& options, const std::vector<ParameterInfo>& all) {
+  if (options.lora.r > 0 && !options.freeze.empty()) {
+    return Refuse("freeze does not apply: lora freezes every weight of the model already");
+  }
+  for (const std::string& entry : options.freeze) {
     bool found = false;
-    for (const ParameterInfo& info : all) found |= MatchesPattern(pattern, info.name);
-    if (!found) {
-      return Refuse(absl::StrCat(field, ": no parameter is called \"", pattern, "\" (the first is ",
-                                 all.front().name, ")"));
-    }
+    for (const ParameterInfo& info : all) found |= MatchesAny(PatternsOf(entry), info.name);
+    if (found) continue;
+    return Refuse(absl::StrCat("freeze: no parameter is called \"", entry, "\"; say ",
+                               Words(ProjectionWords()), ", ", Words(OtherWords()),
+                               " or a pattern such as \"*.layers.0.*\" (the first parameter is ",
+                               all.front().name, ")"));
   }
   return absl::OkStatus();
+}
+
+ParameterInfo Adapter(const ParameterInfo& weight, char which, std::vector<int64_t> shape) {
+  ParameterInfo info;
+  info.name = LoraName(weight.name, which);
+  info.shape = std::move(shape);
+  info.group = ParameterGroup::kLora;
+  return info;
 }
 
 }  // namespace
 
 double LoraOptions::Scale() const {
-  if (rank == 0) return 0;
-  return alpha / (rank_stabilised ? std::sqrt(static_cast<double>(rank)) : rank);
+  if (r == 0) return 0;
+  return lora_alpha / (use_rslora ? std::sqrt(static_cast<double>(r)) : r);
 }
 
 bool MatchesPattern(absl::string_view pattern, absl::string_view name) {
@@ -134,24 +192,21 @@ std::string LoraName(absl::string_view weight, char which) {
 }
 
 absl::Status CheckAdaptation(const ModelConfig& config, const AdaptationOptions& options) {
+  if (options == AdaptationOptions()) return absl::OkStatus();
   const std::vector<ParameterInfo> all = ParameterRegistry::Of(config, DType::kFloat32).all();
   absl::Status status = CheckLora(options.lora, all);
-  if (status.ok()) status = CheckPatterns("trainable", options.trainable, all);
-  if (status.ok()) status = CheckPatterns("frozen", options.frozen, all);
+  if (status.ok()) status = CheckFreeze(options, all);
   if (!status.ok()) return status;
-  bool any = options.lora.rank > 0;
+  bool any = options.lora.r > 0;
   std::map<std::string, bool> banks;
   for (const ParameterInfo& info : all) {
     if (!info.trainable) continue;
-    const bool trains = Trains(info, options);
-    any |= trains;
-    if (trains && IsTarget(info, options.lora)) {
-      return Refuse(absl::StrCat(info.name, " has an adapter and would train as well; freeze it, ",
-                                 "or leave its name out of lora.targets"));
-    }
+    const bool frozen = IsFrozen(options, info), target = IsTarget(options.lora, info);
+    any |= !frozen;
     const std::string bank = BankOf(info.name);
     if (bank.empty()) continue;
-    if (banks.emplace(bank, trains).first->second != trains) {
+    const bool changes = !frozen || target;
+    if (banks.emplace(bank, changes).first->second != changes) {
       return Refuse(absl::StrCat("of ", bank, " some experts would train and some not (", info.name,
                                  "); name all of them or none"));
     }
@@ -168,21 +223,14 @@ void Adapt(const AdaptationOptions& options, std::vector<ParameterInfo>* paramet
     bank_b.clear();
   };
   for (ParameterInfo& info : *parameters) {
-    info.frozen = !Trains(info, options);
+    info.frozen = IsFrozen(options, info);
     info.trainable = info.trainable && !info.frozen;
-    if (!IsTarget(info, options.lora)) continue;
+    if (options.lora.r == 0 || !IsTarget(options.lora, info)) continue;
     // The adapters of a projection's experts lie side by side too: every A, then every B.
     if (BankOf(info.name) != bank || bank.empty()) end_bank();
     bank = BankOf(info.name);
-    ParameterInfo a;
-    a.group = ParameterGroup::kLora;
-    ParameterInfo b = a;
-    a.name = LoraName(info.name, 'A');
-    a.shape = {options.lora.rank, info.shape[1]};
-    b.name = LoraName(info.name, 'B');
-    b.shape = {info.shape[0], options.lora.rank};
-    adapters.push_back(std::move(a));
-    bank_b.push_back(std::move(b));
+    adapters.push_back(Adapter(info, 'A', {options.lora.r, info.shape[1]}));
+    bank_b.push_back(Adapter(info, 'B', {info.shape[0], options.lora.r}));
   }
   end_bank();
   for (ParameterInfo& info : adapters) parameters->push_back(std::move(info));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which parameters train: all of them, those that patterns name, or low-rank adapters beside
-// frozen weights (LoRA, Hu et al. 2021): W = W0 + scale B A with A [rank, in] and B [out, rank].
+// Which parameters train: all of them, all but those that are frozen, or low-rank adapters beside
+// frozen weights (LoRA, Hu et al. 2021): W = W0 + scale B A with A [r, in] and B [out, r].
 //
-// The forward knows nothing of adapters: kernels read W, packed again after each step, so that
-// generator and learner go on sharing one forward to the last bit, and generation costs what it
-// costs without them. Backward needs no gradient of W:
+// The forward knows nothing of adapters: kernels read W, merged and packed again after each step,
+// so that generator and learner go on sharing one forward to the last bit, and generation costs
+// what it costs without them. Backward needs no gradient of W:
 //   dB += scale dY^T (X A^T),   dA += scale (dY B)^T X.
 #ifndef HONE_POLICY_MODEL_ADAPTATION_H_
 #define HONE_POLICY_MODEL_ADAPTATION_H_
@@ -22,33 +22,34 @@ namespace hone {
 struct ModelConfig;
 struct ParameterInfo;
 
+// Names and meanings are those of peft's LoraConfig.
 struct LoraOptions {
-  int32_t rank = 0;  // 0: no adapters; at most 1024
-  double alpha = 0;  // > 0
-  bool rank_stabilised = false;
-  // Last words of module names, as in peft's target_modules: "q_proj", "kv_b_proj", "up_proj", ...
-  // Every projection of that name gets an adapter, experts and shared experts included.
-  std::vector<std::string> targets;
+  int32_t r = 0;          // rank; 0: no adapters; at most 1024
+  double lora_alpha = 0;  // > 0
+  bool use_rslora = false;
+  // Projections: the end of a module's name after a dot ("q_proj", "mlp.down_proj",
+  // "shared_experts.up_proj", or all of it), or one of the words attention, mlp (of dense layers),
+  // experts (routed), shared_experts.
+  std::vector<std::string> target_modules;
 
-  // alpha / rank, or alpha / sqrt(rank).
+  // lora_alpha / r, or lora_alpha / sqrt(r).
   double Scale() const;
   friend bool operator==(const LoraOptions&, const LoraOptions&) = default;
 };
 
-// A pattern is a parameter's name with * for any characters and ? for one.
 struct AdaptationOptions {
   LoraOptions lora;
-  std::vector<std::string> trainable;  // empty: everything, or nothing but adapters with LoRA
-  std::vector<std::string> frozen;     // of those, what does not train after all
+  // What does not train: words as above, or embeddings, norms, router; or patterns of parameters'
+  // names with * for any characters and ? for one. Not with LoRA, which freezes every weight.
+  std::vector<std::string> freeze;
 
   friend bool operator==(const AdaptationOptions&, const AdaptationOptions&) = default;
 };
 
 bool MatchesPattern(absl::string_view pattern, absl::string_view name);
 
-// INVALID_ARGUMENT: a rank or alpha out of range, a target or pattern that names nothing, a target
-// that cannot have an adapter, a weight with an adapter that would train itself, experts of one
-// projection of which some train and some do not, or nothing left to train.
+// INVALID_ARGUMENT: a rank or alpha out of range, a target or pattern that names nothing, experts
+// of one projection of which some would train and some not, or nothing left to train.
 absl::Status CheckAdaptation(const ModelConfig& config, const AdaptationOptions& options);
 
 // Marks what is frozen and appends adapters. REQUIRES: CheckAdaptation is ok.

@@ -46,7 +46,7 @@ BackwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Ar
     s.d_gate = Matrix<Real>(arena, rows, config.intermediate_size);
     s.d_up = Matrix<Real>(arena, rows, config.intermediate_size);
   }
-  const int64_t rank = model.options().adaptation.lora.rank;
+  const int64_t rank = model.options().adaptation.lora.r;
   if (rank > 0) {
     const int64_t most = model.layout().moe_layers > 0 ? rows * config.num_experts_per_tok : rows;
     s.low_rank = arena.Allocate<Real>(most * rank);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "policy/kernels/kernel_table.h"
+#include "policy/model/parameters.h"
 #include "policy/tensor/device.h"
 #include "policy/tensor/view.h"
 
@@ -124,15 +125,12 @@ struct LayerLayout {
   ExpertBank<Real> experts_gate, experts_up, experts_down;
 };
 
-// How a matrix with an adapter comes to its packs: W0 is copied to scratch, scale B A is added by
-// a product, and the sum is packed.
+// How a matrix with an adapter comes to its packs: W0 + scale B A is made in scratch and packed
+// from there.
 template <typename Real>
-struct Merge {
-  int64_t offset = 0;  // of W0 in values
-  int64_t out = 0, in = 0;
-  kernels::PackArgs<Real> a;  // A transposed, times scale, [in, rank]; packed in scratch
-  View<const Real, 2> b;      // [out, rank] in values
-  std::vector<kernels::PackArgs<Real>> packs;  // of scratch
+struct MergedMatrix {
+  kernels::MergeArgs<Real> merge;
+  std::vector<kernels::PackArgs<Real>> packs;  // of merge.y
 };
 
 template <typename Real>
@@ -147,13 +145,32 @@ struct ModelLayout {
   Real attention_scale = 0;
   int32_t moe_layers = 0;
 
-  std::vector<kernels::PackArgs<Real>> packs;  // all of them, in the order of packing
-  std::vector<Merge<Real>> merges;
+  std::vector<kernels::PackArgs<Real>> packs;  // of values, in the order of packing
+  std::vector<MergedMatrix<Real>> merged;      // those with adapters, after the others
   Buffer packed;
-  Buffer merge_scratch;  // the largest matrix with an adapter, then its packed A
+  Buffer merge_scratch;  // the largest matrix with an adapter
   Buffer rope_table;
   Buffer zero;  // one int32_t
 };
+
+// Where what a layout points to begins; all null: its sizes are asked for.
+template <typename Real>
+struct LayoutMemory {
+  const Real* values = nullptr;  // [flat_elements]
+  Real* packed = nullptr;
+  Real* merge_scratch = nullptr;
+  const int32_t* zero = nullptr;
+};
+struct LayoutSizes {
+  int64_t packed = 0;         // elements
+  int64_t merge_scratch = 0;  // elements
+};
+
+// Fills what is not memory: layers, embedding, norms, head, and what is to be packed.
+template <typename Real>
+LayoutSizes BuildLayout(const ModelConfig& config, const ParameterRegistry& registry,
+                        const kernels::KernelTable<Real>& table, bool trainable,
+                        const LayoutMemory<Real>& memory, ModelLayout<Real>* layout);
 
 }  // namespace hone
 

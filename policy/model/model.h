@@ -22,11 +22,11 @@ namespace hone {
 struct ModelOptions {
   DType dtype = DType::kFloat32;
   bool trainable = true;  // also keeps the transposed packs that backward reads
-  AdaptationOptions adaptation = {};
   // false: a model to generate and score with. Load fills it, and a matrix that is packed is kept
   // packed alone: of values() only what kernels read flat (embedding, gains, correction bias) has
   // memory. REQUIRES: not trainable; values are not set, got, initialised or repacked.
   bool keep_values = true;
+  AdaptationOptions adaptation = {};  // with adapters values are kept
 };
 
 // What a model holds, in bytes.
@@ -38,9 +38,7 @@ struct ModelBytes {
 };
 
 template <typename Real>
-struct Merge;
-template <typename Real>
-struct ModelLayout;  // packed weights, rope table: model.cc
+struct ModelLayout;  // packed weights, rope table: layout.h
 
 // Thread-safe for any number of readers (passes, engines). Whoever changes values() and calls
 // Repack must be alone.
@@ -88,7 +86,7 @@ class Model {
   absl::Status LoadParameter(const ReadParameter& read, const ParameterInfo& info,
                              const std::vector<const kernels::PackArgs<Real>*>& packs,
                              std::vector<float>* piece);
-  void PackMerged(const Merge<Real>& merge);
+  void PackMerged();
   ModelConfig config_;
   ModelOptions options_;
   ParameterRegistry registry_;

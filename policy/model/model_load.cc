@@ -88,7 +88,7 @@ absl::Status Model<Real>::Load(const ReadParameter& read) {
     }
     if (absl::Status status = LoadParameter(read, info, packs, &piece); !status.ok()) return status;
   }
-  for (const Merge<Real>& merge : layout_->merges) PackMerged(merge);
+  PackMerged();
   return absl::OkStatus();
 }
 

@@ -136,6 +136,7 @@ ParameterRegistry ParameterRegistry::Of(const ModelConfig& config, DType dtype,
                                         const AdaptationOptions& adaptation) {
   assert(config.Validate().ok());
   ParameterRegistry registry;
+  registry.adaptation_ = adaptation;
   registry.all_ = Lister(config, dtype).List();
   Adapt(adaptation, &registry.all_);
   for (ParameterInfo& info : registry.all_) {
@@ -162,6 +163,14 @@ void ParameterRegistry::Place(ParameterInfo* info) {
   info->offset = flat_elements_;
   flat_elements_ += (info->elements + kAlignment - 1) / kAlignment * kAlignment;
   parameters_ += info->elements;
+}
+
+ReadParameter FlatReader(const std::vector<float>& flat, const ParameterRegistry& registry) {
+  if (flat.empty()) return nullptr;
+  return [&flat, &registry](const ParameterInfo& info, int64_t first, int64_t count, float* to) {
+    std::copy_n(flat.data() + registry.Find(info.name)->offset + first, count, to);
+    return absl::OkStatus();
+  };
 }
 
 void WeightsHasher::Begin(const ParameterInfo& info) {

@@ -69,15 +69,21 @@ class ParameterRegistry {
   int64_t trainable_elements() const { return trainable_elements_; }
   // Sum of the parameters' own elements.
   int64_t parameters() const { return parameters_; }
+  const AdaptationOptions& adaptation() const { return adaptation_; }
 
  private:
   void Place(ParameterInfo* info);
+  AdaptationOptions adaptation_;
   std::vector<ParameterInfo> all_;
   absl::flat_hash_map<std::string, size_t> index_;
   int64_t flat_elements_ = 0;
   int64_t trainable_elements_ = 0;
   int64_t parameters_ = 0;
 };
+
+// Asks an array in host memory of the registry's layout, by name; null for an empty one. Both must
+// outlive the result.
+ReadParameter FlatReader(const std::vector<float>& flat, const ParameterRegistry& registry);
 
 // SHA-256 over names, shapes and values (float, little-endian) in registry order: the weights
 // alone, whatever file or process they are in. Fed parameter by parameter, each front to back.

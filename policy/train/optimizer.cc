@@ -50,22 +50,23 @@ absl::Status CheckAdamW(const AdamWParams& params) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Create(Model<float>& model,
-                                                             bool freeze_router) {
+absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Create(Model<float>& model) {
   std::unique_ptr<Optimizer> optimizer(new Optimizer(model));
   const std::vector<ParameterInfo>& all = model.registry().all();
+  bool rounded = false;
   for (size_t i = 0; i < all.size(); ++i) {
-    const bool frozen = freeze_router && all[i].group == ParameterGroup::kRouter;
-    if (all[i].trainable && !frozen) optimizer->stepped_.push_back(i);
+    if (!all[i].trainable) continue;
+    optimizer->stepped_.push_back(i);
+    rounded |= all[i].dtype == DType::kBFloat16;
   }
-  const size_t flat = static_cast<size_t>(model.registry().trainable_elements()) * sizeof(float);
+  const size_t bytes = static_cast<size_t>(model.registry().trainable_elements()) * sizeof(float);
   std::vector<std::pair<Buffer*, size_t>> wanted = {
-      {&optimizer->m_, flat},
-      {&optimizer->v_, flat},
+      {&optimizer->m_, bytes},
+      {&optimizer->v_, bytes},
       {&optimizer->sums_, 3 * optimizer->stepped_.size() * sizeof(double)}};
-  if (model.options().dtype == DType::kBFloat16) wanted.push_back({&optimizer->master_, flat});
-  for (auto& [buffer, bytes] : wanted) {
-    auto allocated = Buffer::Allocate(model.device(), bytes);
+  if (rounded) wanted.push_back({&optimizer->master_, bytes});
+  for (auto& [buffer, size] : wanted) {
+    auto allocated = Buffer::Allocate(model.device(), size);
     if (!allocated.ok()) return allocated.status();
     *buffer = *std::move(allocated);
   }
@@ -138,71 +139,24 @@ absl::StatusOr<StepStats> Optimizer::Step(ThreadTeam& team, const AdamWParams& p
   return stats;
 }
 
-void Optimizer::GetState(OptimizerState* state) const {
-  const size_t flat = static_cast<size_t>(model_->registry().trainable_elements());
-  Device& device = model_->device();
-  *state = OptimizerState();
-  state->steps = steps_;
-  if (steps_ == 0) return;
-  state->m.resize(flat);
-  state->v.resize(flat);
-  device.CopyOut(state->m.data(), m_.data(), flat * sizeof(float), nullptr);
-  device.CopyOut(state->v.data(), v_.data(), flat * sizeof(float), nullptr);
-  if (master_.data() == nullptr) return;
-  // What is never stepped (the correction bias) has its only truth in the values.
-  state->master.resize(flat);
-  device.CopyOut(state->master.data(), model_->values(), flat * sizeof(float), nullptr);
-  for (size_t i : stepped_) {
-    const ParameterInfo& info = model_->registry().all()[i];
-    device.CopyOut(state->master.data() + info.offset, master_.as<float>() + info.offset,
-                   static_cast<size_t>(info.elements) * sizeof(float), nullptr);
-  }
-}
-
-absl::Status Optimizer::CheckState(const OptimizerState& state) const {
-  const size_t flat = static_cast<size_t>(model_->registry().trainable_elements());
-  const auto fits = [&](const std::vector<float>& x) { return x.empty() || x.size() == flat; };
-  if (!fits(state.m) || !fits(state.v) || !fits(state.master) ||
-      state.m.empty() != state.v.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("optimizer state of ", state.m.size(), ", ",
-                                                   state.v.size(), " and ", state.master.size(),
-                                                   " elements does not fit a model of ", flat));
-  }
-  if (master_.data() == nullptr && !state.master.empty()) {
-    return absl::InvalidArgumentError("master weights were given for a float32 model");
-  }
-  if (master_.data() != nullptr && !state.m.empty() && state.master.empty()) {
-    return absl::InvalidArgumentError(
-        "optimizer state of a bfloat16 model lacks its master weights");
-  }
-  return absl::OkStatus();
-}
-
 OptimizerArrays Optimizer::Arrays() const {
   OptimizerArrays out;
   out.steps = steps_;
   if (steps_ == 0) return out;
-  const auto reader = [this](const float* from) {
-    return [this, from](const ParameterInfo& info, int64_t first, int64_t count, float* to) {
-      model_->device().CopyOut(to, from + info.offset + first,
+  const auto reader = [this](const Buffer& from) {
+    return [this, &from](const ParameterInfo& info, int64_t first, int64_t count, float* to) {
+      const ParameterInfo* own = model_->registry().Find(info.name);
+      // What is never stepped (the correction bias) has its only truth in the values.
+      const bool values = &from == &master_ && !own->trainable;
+      const float* place = values ? model_->values() : from.as<float>();
+      model_->device().CopyOut(to, place + own->offset + first,
                                static_cast<size_t>(count) * sizeof(float), nullptr);
       return absl::OkStatus();
     };
   };
-  out.m = reader(m_.as<float>());
-  out.v = reader(v_.as<float>());
-  if (master_.data() == nullptr) return out;
-  // What is never stepped (the correction bias) has its only truth in the values.
-  std::vector<bool> stepped(model_->registry().all().size(), false);
-  for (size_t i : stepped_) stepped[i] = true;
-  out.master = [this, stepped, from_master = reader(master_.as<float>()),
-                from_values = reader(model_->values())](const ParameterInfo& info, int64_t first,
-                                                        int64_t count, float* to) {
-    const ParameterInfo* own = model_->registry().Find(info.name);
-    const size_t index = static_cast<size_t>(own - model_->registry().all().data());
-    return stepped[index] ? from_master(info, first, count, to)
-                          : from_values(info, first, count, to);
-  };
+  out.m = reader(m_);
+  out.v = reader(v_);
+  if (master_.data() != nullptr) out.master = reader(master_);
   return out;
 }
 
@@ -222,7 +176,7 @@ absl::Status Optimizer::Load(const OptimizerArrays& arrays) {
   for (const auto& [read, buffer] : parts) {
     if (!read) continue;
     for (const ParameterInfo& info : model_->registry().all()) {
-      for (int64_t first = 0; first < info.elements; first += kPieceElements) {
+      for (int64_t first = 0; !info.frozen && first < info.elements; first += kPieceElements) {
         const int64_t count = std::min(kPieceElements, info.elements - first);
         piece.resize(static_cast<size_t>(count));
         const absl::Status status = read(info, first, count, piece.data());
@@ -234,18 +188,6 @@ absl::Status Optimizer::Load(const OptimizerArrays& arrays) {
   }
   steps_ = arrays.m ? arrays.steps : 0;
   return absl::OkStatus();
-}
-
-void Optimizer::SetState(const OptimizerState& state) {
-  Reset();
-  Device& device = model_->device();
-  if (!state.master.empty()) {
-    device.CopyIn(master_.data(), state.master.data(), master_.bytes(), nullptr);
-  }
-  if (state.m.empty()) return;
-  device.CopyIn(m_.data(), state.m.data(), m_.bytes(), nullptr);
-  device.CopyIn(v_.data(), state.v.data(), v_.bytes(), nullptr);
-  steps_ = state.steps;
 }
 
 }  // namespace hone

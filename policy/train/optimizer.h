@@ -21,15 +21,8 @@ namespace hone {
 // INVALID_ARGUMENT naming the field that is out of range.
 absl::Status CheckAdamW(const AdamWParams& params);
 
-// Host memory, [registry.trainable_elements()]; empty arrays: a fresh optimizer.
-struct OptimizerState {
-  std::vector<float> master;  // empty unless the model's dtype is bf16
-  std::vector<float> m;
-  std::vector<float> v;
-  int64_t steps = 0;
-};
-
-// The same, asked for piece by piece; an empty function: there is none.
+// Moments, and master weights where the model's dtype is bfloat16, of every parameter that is not
+// frozen, asked for by name; an empty function: there is none.
 struct OptimizerArrays {
   ReadParameter master;
   ReadParameter m;
@@ -45,9 +38,8 @@ struct StepStats {
 // Not thread-safe. The model must outlive it.
 class Optimizer {
  public:
-  // freeze_router: parameters of the router group are neither stepped nor counted in norms.
   // RESOURCE_EXHAUSTED when there is no memory for the moments.
-  static absl::StatusOr<std::unique_ptr<Optimizer>> Create(Model<float>& model, bool freeze_router);
+  static absl::StatusOr<std::unique_ptr<Optimizer>> Create(Model<float>& model);
 
   // One step along `gradient` (device, [trainable_elements]). Changes the model's values without
   // repacking: the caller does. DATA_LOSS when the norm is not finite; nothing has changed then.
@@ -56,15 +48,11 @@ class Optimizer {
 
   // Zero moments, step 0; master weights taken from the model's values.
   void Reset();
-  // Empty arrays before the first step: then there is nothing to remember.
-  void GetState(OptimizerState* state) const;
-  // The model's values must already be those of the state. INVALID_ARGUMENT when sizes differ or
-  // a bf16 model has moments without master weights.
-  absl::Status CheckState(const OptimizerState& state) const;
-  void SetState(const OptimizerState& state);  // REQUIRES: CheckState is ok
-  // As GetState and SetState. The optimizer must outlive the arrays and not step meanwhile. After
-  // an error of Load the state is unspecified.
+  // Empty before the first step: then there is nothing to remember. The optimizer must outlive the
+  // arrays and not step meanwhile.
   OptimizerArrays Arrays() const;
+  // The model's values must already be those of the state. INVALID_ARGUMENT when the arrays do not
+  // fit the model. After an error the state is unspecified.
   absl::Status Load(const OptimizerArrays& arrays);
 
  private:
@@ -75,7 +63,7 @@ class Optimizer {
 
   Model<float>* model_;
   std::vector<size_t> stepped_;  // indices into the registry
-  Buffer master_;                // [trainable] only for bf16
+  Buffer master_;                // [trainable] only where bfloat16 trains
   Buffer m_;                     // [trainable]
   Buffer v_;                     // [trainable]
   Buffer sums_;                  // [3 * stepped] doubles: norm, change, weight

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -38,6 +39,9 @@ struct ModelFlags {
   uint64_t seed = 1;
   int threads = 0;
   bool measure = true;
+  int lora_r = 16;
+  std::vector<std::string> lora_targets = {"attention"};
+  std::vector<std::string> freeze;
 };
 
 const ModelPreset* FindPreset(const std::string& name) {
@@ -81,18 +85,38 @@ Json PlanJson(const MemoryPlan& plan) {
           {"reference", plan.reference}};
 }
 
-// For every dtype: to generate, to train, to train with a reference policy.
-Json MemoryJson(const ModelConfig& config, const kernels::Backend& backend, int threads) {
+AdaptationOptions LoraOf(const ModelFlags& flags) {
+  AdaptationOptions out;
+  out.lora = {flags.lora_r, 2.0 * flags.lora_r, false, flags.lora_targets};
+  return out;
+}
+AdaptationOptions FreezeOf(const ModelFlags& flags, const ModelConfig& config) {
+  AdaptationOptions out;
+  out.freeze = flags.freeze;
+  if (out.freeze.empty()) out.freeze = {config.MoeLayers() > 0 ? "experts" : "embeddings"};
+  return out;
+}
+
+// For every dtype: to generate; to train whole, also with a reference policy; to train adapters; to
+// train all but what is frozen.
+Json MemoryJson(const ModelConfig& config, const kernels::Backend& backend,
+                const ModelFlags& flags) {
   Json json = Json::object();
   for (const auto& [name, dtype] :
        {std::pair{"float32", DType::kFloat32}, std::pair{"bfloat16", DType::kBFloat16}}) {
     MemoryUse use;
-    use.threads = threads;
-    json[name]["generate"] = PlanJson(PlanMemory(config, dtype, *backend.table, use));
+    use.threads = ThreadsOrCores(flags.threads);
+    const auto plan = [&] { return PlanJson(PlanMemory(config, dtype, *backend.table, use)); };
+    json[name]["generate"] = plan();
     use.train = true;
-    json[name]["train"] = PlanJson(PlanMemory(config, dtype, *backend.table, use));
+    json[name]["train"] = plan();
     use.reference = true;
-    json[name]["train_with_reference"] = PlanJson(PlanMemory(config, dtype, *backend.table, use));
+    json[name]["train_with_reference"] = plan();
+    use.reference = false;
+    use.adaptation = LoraOf(flags);
+    json[name]["train_lora"] = plan();
+    use.adaptation = FreezeOf(flags, config);
+    json[name]["train_frozen"] = plan();
   }
   json["available"] = AvailableMemoryBytes();
   return json;
@@ -115,8 +139,14 @@ Json LayersJson(const ModelConfig& config) {
   return json;
 }
 
-Json InfoJson(const ModelConfig& config, const kernels::Backend& backend, int threads,
-              bool measure) {
+int64_t TrainableOf(const ModelConfig& config, const AdaptationOptions& adaptation) {
+  const ParameterRegistry registry = ParameterRegistry::Of(config, DType::kFloat32, adaptation);
+  int64_t count = 0;
+  for (const ParameterInfo& info : registry.all()) count += info.trainable ? info.elements : 0;
+  return count;
+}
+
+Json InfoJson(const ModelConfig& config, const kernels::Backend& backend, const ModelFlags& flags) {
   const ParameterCounts counts = CountParameters(config);
   Json json;
   json["family"] = config.model_type;
@@ -129,10 +159,15 @@ Json InfoJson(const ModelConfig& config, const kernels::Backend& backend, int th
                         {"active", counts.multiplied()}};
   json["weight_file_bytes"] = {{"float32", counts.total * 4}, {"bfloat16", counts.total * 2}};
   json["cache_bytes_per_token"] = CacheBytesPerToken(config);
-  json["memory_bytes"] = MemoryJson(config, backend, threads);
+  const AdaptationOptions lora = LoraOf(flags), freeze = FreezeOf(flags, config);
+  json["lora"] = {{"r", lora.lora.r},
+                  {"target_modules", lora.lora.target_modules},
+                  {"parameters", TrainableOf(config, lora)}};
+  json["frozen"] = {{"freeze", freeze.freeze}, {"parameters", TrainableOf(config, freeze)}};
+  json["memory_bytes"] = MemoryJson(config, backend, flags);
   json["backend"] = backend.id;
-  if (!measure) return json;
-  const MachineLimits machine = MeasureMachine(backend, threads);
+  if (!flags.measure) return json;
+  const MachineLimits machine = MeasureMachine(backend, ThreadsOrCores(flags.threads));
   const SpeedLimits speed = LimitSpeed(config, machine);
   json["machine"] = {{"threads", machine.threads},
                      {"read_bytes_per_s", machine.read_bytes_per_s},
@@ -170,14 +205,19 @@ void PrintInfo(const Json& json) {
             << " without embedding and head); active for a token " << Count(counts["active"])
             << "\n"
             << "cache      " << json["cache_bytes_per_token"] << " bytes a token\n";
-  const Json& memory = json["memory_bytes"];
+  const Json &memory = json["memory_bytes"], &lora = json["lora"], &frozen = json["frozen"];
+  std::cout << "adapters   " << Count(lora["parameters"]) << " parameters: r " << lora["r"]
+            << " on " << lora["target_modules"].dump() << "; with " << frozen["freeze"].dump()
+            << " frozen " << Count(frozen["parameters"]) << " train\n";
   for (const char* dtype : {"float32", "bfloat16"}) {
     const auto total = [&](const char* use) {
       return ByteSizeText(memory[dtype][use]["total"].get<int64_t>());
     };
     std::cout << absl::StrFormat("memory     %-9s generate %s, train %s, with a reference %s\n",
                                  dtype, total("generate"), total("train"),
-                                 total("train_with_reference"));
+                                 total("train_with_reference"))
+              << absl::StrFormat("           %-9s train adapters %s, with frozen parts %s\n", "",
+                                 total("train_lora"), total("train_frozen"));
   }
   std::cout << "available  " << ByteSizeText(memory["available"].get<int64_t>()) << "\n";
   if (!json.contains("machine")) return;
@@ -197,7 +237,11 @@ int Info(const ModelFlags& flags, const Globals& globals) {
   if (!config.ok()) return Fail(config.status(), globals);
   auto backend = kernels::FindBackend(flags.backend);
   if (!backend.ok()) return Fail(backend.status(), globals);
-  const Json json = InfoJson(*config, *backend, ThreadsOrCores(flags.threads), flags.measure);
+  for (const AdaptationOptions& adaptation : {LoraOf(flags), FreezeOf(flags, *config)}) {
+    const absl::Status fits = CheckAdaptation(*config, adaptation);
+    if (!fits.ok()) return Fail(fits, globals);
+  }
+  const Json json = InfoJson(*config, *backend, flags);
   if (globals.json) {
     WriteRow(json);
   } else {
@@ -271,6 +315,12 @@ void AddInfo(CLI::App& app, ModelFlags& flags) {
   app.add_option("--threads", flags.threads, "compute threads; 0: all cores")
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
+  app.add_option("--lora-r", flags.lora_r, "rank of the adapters of \"train adapters\"")
+      ->capture_default_str();
+  app.add_option("--lora-targets", flags.lora_targets, "their target_modules (docs/lora.md)")
+      ->capture_default_str();
+  app.add_option("--freeze", flags.freeze,
+                 "what \"with frozen parts\" freezes; default: experts, or embeddings if none");
   app.add_flag("!--no-measure", flags.measure, "leave the machine's speed out");
   app.footer(
       "Memory is what a policy keeps; passes and the cache of completions come on top. Speeds are\n"

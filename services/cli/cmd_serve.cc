@@ -30,7 +30,7 @@ struct ServeFlags {
   int decode_batch = 128;
   double router_bias_update = 0;
   double balance_loss = 0;
-  bool freeze_router = false;
+  std::vector<std::string> freeze;
   std::vector<std::string> verifiers;         // NAME=SPEC
   std::vector<std::string> verifier_options;  // NAME.KEY=VALUE
   VerifierServerOptions server;
@@ -61,7 +61,7 @@ absl::StatusOr<ServedPolicy> LoadServed(const std::string& directory, bool weigh
   options.max_batch = flags.decode_batch;
   options.router_bias_rate = flags.router_bias_update;
   options.balance_alpha = flags.balance_loss;
-  options.freeze_router = flags.freeze_router;
+  options.adaptation.freeze = flags.freeze;
   auto policy = LocalPolicy::CreateFromDirectory(directory, weights_only, options);
   if (!policy.ok()) return policy.status();
   std::shared_ptr<LocalPolicy> shared = *std::move(policy);
@@ -76,7 +76,7 @@ int ServePolicy(const ServeFlags& flags, const Globals& globals) {
   options.learner->set_max_rows_per_pass(flags.rows_per_pass);
   options.learner->set_router_bias_update(flags.router_bias_update);
   options.learner->set_balance_loss(flags.balance_loss);
-  options.learner->set_freeze_router(flags.freeze_router);
+  options.learner->mutable_freeze()->Assign(flags.freeze.begin(), flags.freeze.end());
   options.create = [&flags](const std::string& directory, bool weights_only) {
     return LoadServed(directory, weights_only, flags);
   };
@@ -162,7 +162,8 @@ void AddPolicyOptions(CLI::App& app, ServeFlags& flags) {
       ->capture_default_str();
   app.add_option("--balance-loss", flags.balance_loss, "weight of the sequence balance loss")
       ->capture_default_str();
-  app.add_flag("--freeze-router", flags.freeze_router, "no gradient to router weights");
+  app.add_option("--freeze", flags.freeze,
+                 "what does not train (policy.freeze of a run); repeat for more");
   AddDrain(app, flags.policy_drain_s);
   app.footer(
       "Without --model it waits for a client's LoadState; until then calls fail with\n"

@@ -197,6 +197,12 @@ void CompleteRunConfig(v1::RunConfig& config) {
   HONE_DEFAULT(policy, decode_batch, 128);
   HONE_DEFAULT(policy, router_bias_update, 0.0);
   HONE_DEFAULT(policy, balance_loss, 0.0);
+  if (policy->has_lora()) {
+    v1::LoraConfig* lora = policy->mutable_lora();
+    HONE_DEFAULT(lora, r, 16);
+    HONE_DEFAULT(lora, lora_alpha, 2.0 * lora->r());
+    if (lora->target_modules_size() == 0) lora->add_target_modules("attention");
+  }
   ApplyPreset(config);
   v1::RolloutConfig* rollout = config.mutable_rollout();
   HONE_DEFAULT(rollout, prompts, 16);
@@ -297,6 +303,20 @@ RolloutOptions RolloutOptionsOf(const v1::RunConfig& config, const std::string& 
   options.verify_deadline = absl::Seconds(config.rewards().verify_deadline_s());
   options.keep_routes = config.rollout().keep_routes();
   return options;
+}
+
+AdaptationOptions AdaptationOf(const v1::PolicyConfig& policy) {
+  AdaptationOptions out;
+  if (policy.has_lora()) {
+    out.lora.r = policy.lora().r();
+    out.lora.lora_alpha = policy.lora().lora_alpha();
+    out.lora.use_rslora = policy.lora().use_rslora();
+    out.lora.target_modules.assign(policy.lora().target_modules().begin(),
+                                   policy.lora().target_modules().end());
+  }
+  out.freeze.assign(policy.freeze().begin(), policy.freeze().end());
+  if (policy.freeze_router()) out.freeze.push_back("router");
+  return out;
 }
 
 LossSpec LossOf(const v1::LearnerConfig& learner, int32_t max_tokens) {

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "hone/v1/run_config.pb.h"
 #include "policy/learner.h"
+#include "policy/model/adaptation.h"
 #include "policy/model/config.h"
 #include "policy/train/schedule.h"
 #include "rollout/rollout_worker.h"
@@ -43,6 +44,8 @@ std::string DescribeDifference(absl::string_view ours, absl::string_view theirs)
 
 ModelConfig ModelConfigOf(const v1::ModelShape& shape, int32_t vocabulary, int32_t eos);
 RolloutOptions RolloutOptionsOf(const v1::RunConfig& config, const std::string& run_id);
+// With freeze_router among what is frozen.
+AdaptationOptions AdaptationOf(const v1::PolicyConfig& policy);
 LossSpec LossOf(const v1::LearnerConfig& learner, int32_t max_tokens);
 ScheduleOptions ScheduleOf(const v1::OptimizerConfig& optimizer, int64_t total_updates);
 AdamWParams AdamWOf(const v1::OptimizerConfig& optimizer, double learning_rate);

@@ -129,6 +129,17 @@ void CheckPolicy(Checker& check, const v1::RunConfig& config) {
   check.InRange("policy.decode_batch", policy.decode_batch(), 1, 4096);
   check.InRange("policy.router_bias_update", policy.router_bias_update(), 0, 1);
   check.InRange("policy.balance_loss", policy.balance_loss(), 0, 10);
+  if (policy.has_lora()) {
+    check.InRange("policy.lora.r", policy.lora().r(), 1, 1024);
+    check.Positive("policy.lora.lora_alpha", policy.lora().lora_alpha(), 1e6);
+    if (policy.freeze_size() > 0 || policy.freeze_router()) {
+      check.Fail("policy.freeze does not apply: policy.lora freezes every weight already");
+    }
+    if (policy.router_bias_update() > 0) {
+      check.Fail(
+          "policy.router_bias_update moves a bias that policy.lora freezes; leave one of them out");
+    }
+  }
   if (!policy.model_dir().empty()) {
     if (policy.has_shape()) {
       check.Fail("policy: model_dir has its own shape; leave policy.shape out");

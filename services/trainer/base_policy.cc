@@ -98,7 +98,7 @@ absl::StatusOr<std::unique_ptr<LocalPolicy>> FreshPolicy(const v1::RunConfig& co
   options.init_seed = config.seed();
   options.router_bias_rate = config.pretrain().router_bias_update();
   options.balance_alpha = config.pretrain().balance_loss();
-  options.freeze_router = false;
+  options.adaptation = AdaptationOptions();
   options.hash_every_step = false;
   return LocalPolicy::Create(options);
 }
@@ -130,7 +130,8 @@ LocalPolicyOptions LocalOptionsOf(const v1::RunConfig& config, int threads) {
   options.max_batch = config.policy().decode_batch();
   options.router_bias_rate = config.policy().router_bias_update();
   options.balance_alpha = config.policy().balance_loss();
-  options.freeze_router = config.policy().freeze_router();
+  options.adaptation = AdaptationOf(config.policy());
+  options.init_seed = config.seed();
   return options;
 }
 

@@ -2,8 +2,10 @@
 #include "services/trainer/check_policy.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "hone/v1/policy_service.pb.h"
 #include "services/clients/remote_policy.h"
+#include "services/convert/run_config.h"
 
 namespace hone {
 namespace {
@@ -22,13 +24,18 @@ std::string Differences(const v1::PolicyConfig& config, const v1::LearnerSetting
   compare("router_bias_update", config.router_bias_update(), served.router_bias_update(),
           "--router-bias-update");
   compare("balance_loss", config.balance_loss(), served.balance_loss(), "--balance-loss");
-  compare("freeze_router", config.freeze_router(), served.freeze_router(), "--freeze-router");
+  compare("freeze", absl::StrJoin(AdaptationOf(config).freeze, ", "),
+          absl::StrJoin(served.freeze(), ", "), "--freeze");
   return text;
 }
 
 }  // namespace
 
 absl::Status CheckPolicyServer(const std::string& address, const v1::RunConfig& config) {
+  if (config.policy().has_lora()) {
+    return absl::UnimplementedError(
+        "policy.lora needs the policy in this process: leave --policy out");
+  }
   auto client = RemotePolicy::Connect(address);
   if (!client.ok()) return client.status();
   auto settings = (*client)->Settings();

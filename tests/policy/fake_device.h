@@ -152,7 +152,7 @@ inline Backend MakeFakeBackend(const KernelTable<float>& inner) {
   table.name = "fake";
   table.packed_size = inner.packed_size;
   fake::WrapAll<&T::embedding, &T::embedding_backward, &T::rmsnorm, &T::rmsnorm_backward, &T::pack,
-                &T::matmul, &T::weight_grad, &T::rope, &T::cache_append, &T::attention,
+                &T::matmul, &T::weight_grad, &T::merge, &T::rope, &T::cache_append, &T::attention,
                 &T::attention_backward, &T::swiglu, &T::swiglu_backward, &T::add, &T::route,
                 &T::route_backward, &T::balance_loss, &T::route_count, &T::moe_plan, &T::moe_gather,
                 &T::grouped_matmul, &T::grouped_weight_grad, &T::moe_combine, &T::moe_weigh,

@@ -174,7 +174,7 @@ TEST(LocalPolicy, TheRouterBiasMovesByGammaTowardsTheMeanLoad) {
 
 TEST(LocalPolicy, AFrozenRouterStaysAndTheRestMoves) {
   LocalPolicyOptions options = TinyOptions();
-  options.freeze_router = true;
+  options.adaptation.freeze = {"router"};
   const auto policy = MakePolicy(options);
   const std::vector<float> before = policy->State().values;
   ASSERT_TRUE(policy->Update(ContractPass(*policy), ContractStep(0, "one")).ok());
@@ -374,9 +374,14 @@ TEST(LocalPolicy, RefusesOptionsThatAreOutOfRangeOrDoNotApply) {
   EXPECT_EQ(refused([](Options& o) { o.gradient_slots = 6; }), invalid);
   EXPECT_EQ(refused([](Options& o) { o.threads = 0; }), invalid);
   EXPECT_EQ(refused([](Options& o) { o.max_rows_per_pass = 0; }), invalid);
-  EXPECT_EQ(refused([](Options& o) { o.config.n_routed_experts = 0, o.freeze_router = true; }),
+  EXPECT_EQ(refused([](Options& o) { o.config.n_routed_experts = 0, o.balance_alpha = 0.1; }),
             invalid);
-  EXPECT_EQ(refused([](Options& o) { o.freeze_router = true, o.router_bias_rate = 0.1; }), invalid);
+  EXPECT_EQ(refused([](Options& o) {
+              o.adaptation.freeze = {"router"};
+              o.router_bias_rate = 0.1;
+            }),
+            invalid);
+  EXPECT_EQ(refused([](Options& o) { o.adaptation.freeze = {"roter"}; }), invalid);
   EXPECT_EQ(refused([](Options& o) { o.backend = "abacus"; }), absl::StatusCode::kNotFound);
   EXPECT_EQ(refused([](Options& o) { o.tokenizer_json = "{"; }), invalid);
 }

@@ -18,6 +18,7 @@ int64_t PackedSize(int64_t out, int64_t in);
 void Pack(Stream* stream, const PackArgs<float>& args);
 void Matmul(Stream* stream, const MatmulArgs<float>& args);
 void WeightGrad(Stream* stream, const WeightGradArgs<float>& args);
+void Merge(Stream* stream, const MergeArgs<float>& args);
 void GroupedMatmul(Stream* stream, const GroupedMatmulArgs<float>& args);
 void GroupedWeightGrad(Stream* stream, const GroupedWeightGradArgs<float>& args);
 

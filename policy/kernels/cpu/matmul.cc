@@ -5,6 +5,7 @@
 
 #include "policy/kernels/cpu/kernels.h"
 #include "policy/kernels/cpu/product.h"
+#include "policy/kernels/cpu/vec.h"
 
 namespace hone::kernels::HONE_ISA {
 namespace {
@@ -61,6 +62,25 @@ void WeightGrad(Stream*, const WeightGradArgs<float>& args) {
   assert(args.x.shape[1] == in && args.d_y.shape[0] == rows && args.d_y.shape[1] == out);
   AddWeightGrad(args.d_y.data, args.d_y.stride[0], args.x.data, args.x.stride[0], rows, out, in,
                 args.d_w.data, args.d_w.stride[0]);
+}
+
+void Merge(Stream*, const MergeArgs<float>& args) {
+  const int64_t out = args.y.shape[0], in = args.y.shape[1], rank = args.a.shape[0];
+  assert(args.w.shape[0] == out && args.w.shape[1] == in && args.a.shape[1] == in);
+  assert(args.b.shape[0] == out && args.b.shape[1] == rank);
+  for (int64_t n = 0; n < out; ++n) {
+    const float* b = args.b.data + n * args.b.stride[0];
+    const float* w = args.w.data + n * args.w.stride[0];
+    float* y = args.y.data + n * args.y.stride[0];
+    for (int64_t k = 0; k < in; k += kLanes) {
+      const int64_t left = in - k;
+      Vf sum = LoadUpTo(w + k, left);
+      for (int64_t r = 0; r < rank; ++r) {
+        sum += Set(args.scale * b[r]) * LoadUpTo(args.a.data + r * args.a.stride[0] + k, left);
+      }
+      StoreUpTo(y + k, sum, left);
+    }
+  }
 }
 
 void GroupedMatmul(Stream*, const GroupedMatmulArgs<float>& args) {

@@ -16,6 +16,7 @@ constexpr KernelTable<float> kTable = {
     .pack = &Pack,
     .matmul = &Matmul,
     .weight_grad = &WeightGrad,
+    .merge = &Merge,
     .rope = &Rope,
     .cache_append = &CacheAppend,
     .attention = &Attention,

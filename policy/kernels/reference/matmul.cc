@@ -53,11 +53,30 @@ void WeightGrad(Stream*, const WeightGradArgs<Real>& args) {
   }
 }
 
+template <typename Real>
+void Merge(Stream*, const MergeArgs<Real>& args) {
+  const int64_t out = args.y.shape[0], in = args.y.shape[1], rank = args.a.shape[0];
+  assert(args.w.shape == args.y.shape && args.a.shape[1] == in);
+  assert(args.b.shape[0] == out && args.b.shape[1] == rank);
+  for (int64_t n = 0; n < out; ++n) {
+    const Real* w = args.w.data + n * args.w.stride[0];
+    Real* y = args.y.data + n * args.y.stride[0];
+    for (int64_t k = 0; k < in; ++k) y[k] = w[k];
+    for (int64_t r = 0; r < rank; ++r) {
+      const Real b = args.scale * args.b.data[n * args.b.stride[0] + r];
+      const Real* a = args.a.data + r * args.a.stride[0];
+      for (int64_t k = 0; k < in; ++k) y[k] += b * a[k];
+    }
+  }
+}
+
 template void Pack(Stream*, const PackArgs<float>&);
 template void Pack(Stream*, const PackArgs<double>&);
 template void Matmul(Stream*, const MatmulArgs<float>&);
 template void Matmul(Stream*, const MatmulArgs<double>&);
 template void WeightGrad(Stream*, const WeightGradArgs<float>&);
 template void WeightGrad(Stream*, const WeightGradArgs<double>&);
+template void Merge(Stream*, const MergeArgs<float>&);
+template void Merge(Stream*, const MergeArgs<double>&);
 
 }  // namespace hone::kernels::reference

@@ -26,6 +26,8 @@ template <typename Real>
 void Matmul(Stream* stream, const MatmulArgs<Real>& args);
 template <typename Real>
 void WeightGrad(Stream* stream, const WeightGradArgs<Real>& args);
+template <typename Real>
+void Merge(Stream* stream, const MergeArgs<Real>& args);
 
 template <typename Real>
 void Rope(Stream* stream, const RopeArgs<Real>& args);

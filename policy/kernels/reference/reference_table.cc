@@ -17,6 +17,7 @@ KernelTable<Real> MakeTable() {
   t.pack = &reference::Pack<Real>;
   t.matmul = &reference::Matmul<Real>;
   t.weight_grad = &reference::WeightGrad<Real>;
+  t.merge = &reference::Merge<Real>;
   t.rope = &reference::Rope<Real>;
   t.cache_append = &reference::CacheAppend<Real>;
   t.attention = &reference::Attention<Real>;

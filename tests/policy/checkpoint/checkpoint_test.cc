@@ -150,7 +150,7 @@ TEST(Checkpoint, RefusesANewerFormatNamingBothVersions) {
   const auto read = ReadPolicyState(folder.path(), false);
   EXPECT_EQ(read.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(read.status().message()), HasSubstr("format version 7"));
-  EXPECT_THAT(std::string(read.status().message()), HasSubstr("up to 1"));
+  EXPECT_THAT(std::string(read.status().message()), HasSubstr("up to 2"));
 }
 
 TEST(Checkpoint, RefusesToWriteWhatItCouldNotReadBack) {

@@ -100,6 +100,22 @@ Outputs DeepMatmulCase(const Table& t, int64_t width) {
   return outputs;
 }
 
+// The same bits on every backend: tolerance 0.
+Outputs MergeCase(const Table& t, int64_t width) {
+  Outputs outputs;
+  for (int64_t rank : {1, 5, 16}) {
+    Tensor<float, 2> w({7, width}), a({rank, width}), b({7, rank}), y({7, width});
+    w.Random(1);
+    a.Random(2);
+    b.Random(3);
+    t.merge(nullptr, {w.view(), a.view(), b.view(), 0.3f, y.view()});
+    Keep(y, &outputs);
+    t.merge(nullptr, {w.view(), a.view(), b.view(), 0.3f, w.view()});
+    Keep(w, &outputs);
+  }
+  return outputs;
+}
+
 Outputs RopeCase(const Table& t, int64_t width) {
   const int64_t even = width + width % 2;
   Tensor<float, 3> x({4, 3, even}), y({4, 3, even}), table({7, even / 2, 2}, 0);
@@ -376,12 +392,19 @@ Outputs OptimizerCase(const Table& t, int64_t width) {
 
 const std::vector<AgreementCase>& AgreementCases() {
   static const std::vector<AgreementCase> cases = {
-      {"embedding", 0, &EmbeddingCase}, {"rmsnorm", 1e-6, &RmsNormCase},
-      {"matmul", 2e-6, &MatmulCase},    {"deep matmul", 5e-6, &DeepMatmulCase},
-      {"rope", 0, &RopeCase},           {"attention", 3e-6, &AttentionCase},
-      {"swiglu", 1e-6, &SwigluCase},    {"router", 1e-6, &RouterCase},
-      {"experts", 2e-6, &ExpertsCase},  {"logprob", 4e-6, &LogprobCase},
-      {"sample", 2e-6, &SampleCase},    {"optimizer", 3e-7, &OptimizerCase},
+      {"embedding", 0, &EmbeddingCase},
+      {"rmsnorm", 1e-6, &RmsNormCase},
+      {"matmul", 2e-6, &MatmulCase},
+      {"deep matmul", 5e-6, &DeepMatmulCase},
+      {"merge", 0, &MergeCase},
+      {"rope", 0, &RopeCase},
+      {"attention", 3e-6, &AttentionCase},
+      {"swiglu", 1e-6, &SwigluCase},
+      {"router", 1e-6, &RouterCase},
+      {"experts", 2e-6, &ExpertsCase},
+      {"logprob", 4e-6, &LogprobCase},
+      {"sample", 2e-6, &SampleCase},
+      {"optimizer", 3e-7, &OptimizerCase},
   };
   return cases;
 }

@@ -51,29 +51,58 @@ TEST(Pattern, MatchesWholeNames) {
 TEST(Adaptation, RefusesWhatNamesNothingOrContradictsItself) {
   EXPECT_EQ(Refusal({}), "");
   EXPECT_EQ(Refusal(Lora({"kv_b_proj", "down_proj"})), "");
+  EXPECT_EQ(Refusal(Lora({"attention", "mlp", "experts", "shared_experts"})), "");
   EXPECT_THAT(Refusal(Lora({"kv_b"})),
               HasSubstr("no projection called \"kv_b\"; it has down_proj"));
   EXPECT_THAT(Refusal(Lora({"gate"})), HasSubstr("no projection called \"gate\""));
   EXPECT_THAT(Refusal(Lora({"lm_head"})), HasSubstr("no projection called \"lm_head\""));
+  EXPECT_THAT(Refusal(Lora({"router"})), HasSubstr("no projection called \"router\""));
   EXPECT_THAT(Refusal(Lora({})), HasSubstr("names no projection"));
+  EXPECT_THAT(Refusal(Lora({"experts.0.up_proj"})),
+              HasSubstr("some experts would train and some not"));
   AdaptationOptions options = Lora({"up_proj"});
-  options.lora.rank = 1025;
-  EXPECT_THAT(Refusal(options), HasSubstr("lora.rank is 1025"));
-  options.lora.rank = 0;
-  EXPECT_THAT(Refusal(options), HasSubstr("its rank is 0"));
+  options.lora.r = 1025;
+  EXPECT_THAT(Refusal(options), HasSubstr("lora.r is 1025"));
+  options.lora.r = 0;
+  EXPECT_THAT(Refusal(options), HasSubstr("lora.r is 0"));
   options = Lora({"up_proj"});
-  options.lora.alpha = 0;
-  EXPECT_THAT(Refusal(options), HasSubstr("lora.alpha is 0"));
+  options.lora.lora_alpha = 0;
+  EXPECT_THAT(Refusal(options), HasSubstr("lora.lora_alpha is 0"));
   options = Lora({"up_proj"});
-  options.trainable = {"*"};
-  EXPECT_THAT(Refusal(options), HasSubstr("has an adapter and would train as well"));
+  options.freeze = {"norms"};
+  EXPECT_THAT(Refusal(options), HasSubstr("freeze does not apply"));
   options = {};
-  options.frozen = {"*.experts.0.*"};
+  options.freeze = {"*.experts.0.*"};
   EXPECT_THAT(Refusal(options), HasSubstr("some experts would train and some not"));
-  options.frozen = {"*.expert.*"};
+  options.freeze = {"*.expert.*"};
   EXPECT_THAT(Refusal(options), HasSubstr("no parameter is called \"*.expert.*\""));
-  options.frozen = {"*"};
+  options.freeze = {"*"};
   EXPECT_THAT(Refusal(options), HasSubstr("nothing is left to train"));
+}
+
+TEST(Adaptation, WordsStandForTheirPartsAlone) {
+  const auto adapted = [](std::vector<std::string> targets) {
+    std::vector<std::string> names;
+    const ParameterRegistry registry =
+        ParameterRegistry::Of(TinyV3(), DType::kFloat32, Lora(std::move(targets)));
+    for (const ParameterInfo& info : registry.all()) {
+      if (info.name.find("lora_A") != std::string::npos) names.push_back(info.name);
+    }
+    return names;
+  };
+  const auto all_have = [](const std::vector<std::string>& names, const char* part) {
+    for (const std::string& name : names) EXPECT_THAT(name, HasSubstr(part));
+    return names.size();
+  };
+  const ModelConfig config = TinyV3();
+  const size_t layers = static_cast<size_t>(config.num_hidden_layers);
+  const size_t moe = static_cast<size_t>(config.MoeLayers());
+  EXPECT_EQ(all_have(adapted({"attention"}), ".self_attn."), 5 * layers);
+  EXPECT_EQ(all_have(adapted({"shared_experts"}), ".shared_experts."), 3 * moe);
+  EXPECT_EQ(all_have(adapted({"experts"}), ".mlp.experts."),
+            3 * moe * static_cast<size_t>(config.n_routed_experts));
+  EXPECT_EQ(all_have(adapted({"mlp"}), ".mlp."), 3 * (layers - moe));
+  EXPECT_EQ(all_have(adapted({"mlp.up_proj"}), ".mlp.up_proj"), layers - moe);
 }
 
 TEST(Adaptation, LeavesTheRegistryAsItIsUnlessAskedFor) {
@@ -162,10 +191,10 @@ TEST(Adaptation, TheForwardIsThatOfWPlusScaleBA) {
   EXPECT_GT(largest, 0.01) << "adapters that do nothing prove nothing";
 }
 
-TEST(Adaptation, RankStabilisedScalesByTheRoot) {
+TEST(Adaptation, RankStabilisedScaleIsByTheRoot) {
   LoraOptions lora = {16, 8, false, {"up_proj"}};
   EXPECT_EQ(lora.Scale(), 0.5);
-  lora.rank_stabilised = true;
+  lora.use_rslora = true;
   EXPECT_EQ(lora.Scale(), 2.0);
 }
 
