@@ -38,11 +38,12 @@ ReadParameter InitialValues(const ParameterRegistry& registry, double range, uin
       std::fill(to, to + count, from_zero ? 0.0f : 1.0f);
       return absl::OkStatus();
     }
+    const ParameterInfo* own = registry.Find(info.name);
     if (first == 0) {
-      const uint64_t index = static_cast<uint64_t>(&info - registry.all().data());
-      *drawing = {&info, 0, RandomOf(seed, index)};
+      const uint64_t index = static_cast<uint64_t>(own - registry.all().data());
+      *drawing = {own, 0, RandomOf(seed, index)};
     }
-    assert(drawing->info == &info && drawing->next == first);
+    assert(own != nullptr && drawing->info == own && drawing->next == first);
     const bool adapter = info.group == ParameterGroup::kLora;
     const double bound = adapter ? 1 / std::sqrt(static_cast<double>(info.shape[1])) : 0;
     for (int64_t i = 0; i < count; ++i) {
