@@ -233,16 +233,20 @@ absl::StatusOr<Evaluation> Evaluate(
   batches.Work(worker);
   for (std::thread& thread : team) thread.join();
   if (!batches.error().ok()) return batches.error();
+  return EvaluationOf(tasks.name(), options.samples, std::move(batches.groups));
+}
+
+Evaluation EvaluationOf(std::string name, int32_t samples, std::vector<Group> groups) {
   Evaluation evaluation;
-  evaluation.name = tasks.name();
-  evaluation.n = total;
-  evaluation.k = options.samples;
-  for (Group& group : batches.groups) {
+  evaluation.name = std::move(name);
+  evaluation.n = static_cast<int64_t>(groups.size());
+  evaluation.k = samples;
+  for (Group& group : groups) {
     evaluation.outages += group.outages;
     evaluation.skipped += group.skipped;
     evaluation.items.push_back(ItemOf(std::move(group)));
   }
-  Summarise(options.samples, evaluation);
+  Summarise(samples, evaluation);
   return evaluation;
 }
 

@@ -63,6 +63,10 @@ absl::StatusOr<Evaluation> Evaluate(
     const TaskSource& tasks, const EvaluateOptions& options,
     const std::function<void(int64_t done, int64_t total)>& progress);
 
+// The same figures of groups judged elsewhere, `samples` completions asked for each: a completion
+// that is not there counts as not right.
+Evaluation EvaluationOf(std::string name, int32_t samples, std::vector<Group> groups);
+
 // 1 - C(n - c, k) / C(n, k). REQUIRES: 0 <= c <= n, 1 <= k <= n.
 double PassAtK(int64_t n, int64_t c, int64_t k);
 // 95 % Wilson interval of c successes in n.

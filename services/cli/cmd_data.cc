@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// hone data generators|show: look at tasks before training on them.
+// hone data generators|show|import-traces: tasks before training on them, completions of others.
 #include <iostream>
 #include <memory>
 
@@ -9,6 +9,7 @@
 #include "rollout/prompt_template.h"
 #include "rollout/task_source.h"
 #include "services/cli/command.h"
+#include "services/cli/import_traces.h"
 #include "services/cli/jsonl.h"
 #include "services/trainer/train_setup.h"
 
@@ -22,6 +23,7 @@ struct DataFlags {
   std::vector<std::string> options;
   std::string prompt_template = "plain";
   bool traces = false;
+  std::string out;
 };
 
 absl::StatusOr<TaskOptions> ParseOptions(const std::vector<std::string>& texts) {
@@ -116,7 +118,22 @@ Action SetUpData(CLI::App& app, const Globals& globals) {
   show->add_option("--template", flags->prompt_template, absl::StrJoin(TemplateNames(), ", "))
       ->capture_default_str();
   show->add_flag("--traces", flags->traces, "the traces a base is pretrained on instead");
-  return [flags, chosen, &globals] { return (*chosen)(*flags, globals); };
+  CLI::App* import = app.add_subcommand(
+      "import-traces", "completions sampled and judged elsewhere, as a run to look at");
+  import->callback([chosen] {
+    *chosen = [](const DataFlags& asked, const Globals& all) {
+      return ImportTraces(asked.source, asked.out, all);
+};
+}  // namespace hone::cli
+);
+import->add_option("FILE", flags->source, "JSON Lines, plain or gzip; - is standard input")
+    ->required();
+import->add_option("--out", flags->out, "the run's directory, a new one")->required();
+import->footer(
+    "A row: {\"response\",\"correct\"} and, where known, \"model\", \"set\", \"prompt_id\",\n"
+    "\"prompt\", \"answer\", \"pred\", \"score\". Each model becomes an iteration, each prompt a\n"
+    "group. Prints accuracy, unbiased pass@k and maj@k by model and set.");
+return [flags, chosen, &globals] { return (*chosen)(*flags, globals); };
 }
 
 }  // namespace hone::cli

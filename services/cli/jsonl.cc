@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/cli/jsonl.h"
 
+#include <zlib.h>
+
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <memory>
+#include <streambuf>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -16,11 +21,44 @@ namespace {
 constexpr size_t kLineLimitBytes = size_t{64} << 20;
 constexpr int kDepthLimit = 64;
 
+// The bytes inside a gzip file. `damaged` once they end before they should.
+class GzipBuffer : public std::streambuf {
+ public:
+  explicit GzipBuffer(const std::string& path) : file_(gzopen(path.c_str(), "rb")) {}
+  ~GzipBuffer() override {
+    if (file_ != nullptr) gzclose(file_);
+  }
+  bool damaged() const { return damaged_; }
+
+ protected:
+  int_type underflow() override {
+    if (file_ == nullptr || damaged_) return traits_type::eof();
+    const int bytes = gzread(file_, data_.data(), static_cast<unsigned>(data_.size()));
+    int code = Z_OK;
+    if (bytes <= 0) gzerror(file_, &code);
+    damaged_ = bytes < 0 || (code != Z_OK && code != Z_STREAM_END);
+    if (bytes <= 0) return traits_type::eof();
+    setg(data_.data(), data_.data(), data_.data() + bytes);
+    return traits_type::to_int_type(*gptr());
+  }
+
+ private:
+  gzFile file_;
+  bool damaged_ = false;
+  std::array<char, 1 << 16> data_;
+};
+
+bool IsGzip(std::istream& in) {
+  const bool gzip = in.get() == 0x1f && in.get() == 0x8b;
+  in.clear();
+  in.seekg(0);
+  return gzip;
+}
+
 // getline with a limit: past it the rest of the line is thrown away and *too_long set.
-bool ReadLine(std::istream& in, std::string* line, bool* too_long) {
+bool ReadLine(std::streambuf* buffer, std::string* line, bool* too_long) {
   line->clear();
   *too_long = false;
-  std::streambuf* buffer = in.rdbuf();
   int c = buffer->sbumpc();
   if (c == EOF) return false;
   for (; c != EOF && c != '\n'; c = buffer->sbumpc()) {
@@ -68,7 +106,10 @@ absl::Status ReadJsonl(const std::string& path, size_t batch,
     file.open(path, std::ios::binary);
     if (!file) return absl::NotFoundError(absl::StrCat("no file at ", path));
   }
-  std::istream& in = path == "-" ? std::cin : file;
+  std::unique_ptr<GzipBuffer> gzip;
+  if (path != "-" && IsGzip(file)) gzip = std::make_unique<GzipBuffer>(path);
+  std::streambuf* in = path == "-" ? std::cin.rdbuf() : file.rdbuf();
+  if (gzip != nullptr) in = gzip.get();
   std::vector<JsonlRow> rows;
   std::string line;
   bool too_long = false;
@@ -79,6 +120,9 @@ absl::Status ReadJsonl(const std::string& path, size_t batch,
     absl::Status taken = take(std::move(rows));
     if (!taken.ok()) return taken;
     rows.clear();
+  }
+  if (gzip != nullptr && gzip->damaged()) {
+    return absl::DataLossError(absl::StrCat(path, " is a damaged or cut off gzip file"));
   }
   return rows.empty() ? absl::OkStatus() : take(std::move(rows));
 }

@@ -21,8 +21,9 @@ struct JsonlRow {
   std::string error;  // why the line is no row
 };
 
-// Rows of a file ("-": standard input) in batches of at most `batch`. Blank lines are skipped.
-// Limits: 64 MiB a line (a longer one is an error row), nesting 64. NOT_FOUND without the file.
+// Rows of a file, plain or gzip ("-": standard input, plain), in batches of at most `batch`. Blank
+// lines are skipped. Limits: 64 MiB a line (a longer one is an error row), nesting 64. NOT_FOUND
+// without the file, DATA_LOSS for a damaged gzip file, after the rows before the damage.
 absl::Status ReadJsonl(const std::string& path, size_t batch,
                        const std::function<absl::Status(std::vector<JsonlRow>)>& take);
 
