@@ -292,6 +292,7 @@ TEST(FolderGraph, LibrariesAreIncludedOnlyWhereTheyBelong) {
       {"pcre2.h", {"policy/tokenizer/pcre_matcher.cc"}},
       {"utf8proc.h", {"policy/tokenizer/normalizer.cc"}},
       {"zstd.h", {"rollout/store/", "tests/"}},
+      {"zlib.h", {"services/cli/jsonl.cc"}},
       {"immintrin.h", {"policy/kernels/cpu/", "policy/sha256_x86.cc", "tests/bench/"}},
       {"gtest/", {"tests/"}},
       {"gmock/", {"tests/"}},
