@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "policy/local/local_core.h"
 #include "policy/model/initial_values.h"
+#include "policy/tokenizer/tiktoken_file.h"
 
 namespace hone {
 namespace {
@@ -57,7 +58,13 @@ absl::StatusOr<LocalPolicyOptions> OptionsFor(const PolicyState& state,
       options.tokenizer_json != state.tokenizer_json) {
     return CannotLoad("it has another tokenizer than the options");
   }
-  if (!state.tokenizer_json.empty()) merged.tokenizer_json = state.tokenizer_json;
+  if (!state.tokenizer_json.empty()) {
+    merged.tokenizer_json = state.tokenizer_json;
+  } else if (merged.tokenizer_json.empty()) {
+    auto made = TokenizerJsonOf(state.carried.files);
+    if (!made.ok()) return made.status();
+    merged.tokenizer_json = *std::move(made);
+  }
   return merged;
 }
 

@@ -157,19 +157,20 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const std::string& path
                              : slash == std::string::npos      ? std::string(".")
                                                                : path.substr(0, slash);
   const std::string file = folder == path ? path + "/tokenizer.json" : path;
-  if (stat(file.c_str(), &status) != 0) {
+  absl::StatusOr<TokenizerFiles> files = ReadTokenizerFiles(folder);
+  if (!files.ok()) return files.status();
+  const bool named = stat(file.c_str(), &status) == 0;
+  if (!named && (files->count("tokenizer.json") == 0 || folder != path)) {
     const std::string words = std::strerror(errno);
-    for (const char* other : {"tiktoken.model", "tokenizer.model"}) {
-      if (stat(absl::StrCat(folder, "/", other).c_str(), &status) != 0) continue;
+    if (stat(absl::StrCat(folder, "/tokenizer.model").c_str(), &status) == 0) {
       return absl::NotFoundError(absl::StrCat(
-          "there is no ", file, ", and ", other,
-          " beside it is not read; write a tokenizer.json of it once, with the fast tokenizer of "
-          "the Hugging Face library (save_pretrained), or give token ids"));
+          "there is no ", file,
+          ", and tokenizer.model beside it is not read; write a "
+          "tokenizer.json of it once, with the fast tokenizer of the Hugging Face library "
+          "(save_pretrained), or give token ids"));
     }
     return absl::NotFoundError(absl::StrCat("cannot open ", file, ": ", words));
   }
-  absl::StatusOr<TokenizerFiles> files = ReadTokenizerFiles(folder);
-  if (!files.ok()) return files.status();
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = ParseTokenizerFiles(*files);
   if (!tokenizer.ok()) {
     return absl::Status(tokenizer.status().code(),

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/tokenizer/json_limits.h"
+#include "policy/tokenizer/tiktoken_file.h"
 #include "policy/tokenizer/tokenizer_parts.h"
 
 namespace hone {
@@ -190,6 +191,18 @@ absl::StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::string& directory) 
     if (!text.ok()) return text.status();
     files.emplace(name, *std::move(text));
   }
+  if (files.count("tokenizer.json") > 0) return files;
+  absl::StatusOr<std::string> tiktoken =
+      ReadWhole(absl::StrCat(directory, "/", kTiktokenFile), kMaxTokenizerFileBytes);
+  if (absl::IsNotFound(tiktoken.status())) return files;
+  if (!tiktoken.ok()) return tiktoken.status();
+  files.emplace(kTiktokenFile, *std::move(tiktoken));
+  absl::StatusOr<std::string> json = TokenizerJsonOf(files);
+  if (!json.ok()) {
+    return absl::Status(json.status().code(),
+                        absl::StrCat(directory, ": ", json.status().message()));
+  }
+  files.emplace("tokenizer.json", *std::move(json));
   return files;
 }
 

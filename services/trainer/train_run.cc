@@ -164,7 +164,7 @@ absl::Status TrainRun::OpenStore() {
 }
 
 absl::Status TrainRun::LoadPolicy(const std::string& directory, bool weights_only) {
-  auto tokenizer = ReadTokenizer(directory + "/tokenizer.json");
+  auto tokenizer = ReadTokenizer(directory);
   if (!tokenizer.ok()) return tokenizer.status();
   tokenizer_ = *std::move(tokenizer);
   auto files = ReadTokenizerFiles(directory);

@@ -210,10 +210,10 @@ TEST(TokenizerFile, TakesEosFromTheConfigBesideIt) {
   EXPECT_THAT(std::string(ReadTokenizer(folder).status().message()), HasSubstr("<z>"));
   EXPECT_EQ(ReadTokenizer(folder + "/none.json").status().code(), absl::StatusCode::kNotFound);
   std::remove((folder + "/tokenizer.json").c_str());
-  std::ofstream(folder + "/tiktoken.model") << "IQ== 0\n";
+  std::ofstream(folder + "/tokenizer.model") << "sentencepiece";
   const absl::Status refused = ReadTokenizer(folder).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(refused.message()), HasSubstr("tiktoken.model"));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("tokenizer.model"));
   ASSERT_EQ(std::system(("rm -r " + folder).c_str()), 0);
 }
 
