@@ -190,7 +190,7 @@ absl::Status ReadItems(SqliteDb& db, int64_t iteration, Evaluation* evaluation) 
 absl::Status Store::PutEvaluation(int64_t iteration, int64_t version,
                                   const Evaluation& evaluation) {
   std::lock_guard<std::mutex> lock(state_->mutex);
-  WriteTimer timer(&state_->write_seconds);
+  WriteTimer timer(&state_->write_time);
   absl::Status status = state_->CheckWritable();
   if (!status.ok()) return status;
   Transaction transaction(*state_->db);

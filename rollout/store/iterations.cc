@@ -219,7 +219,7 @@ absl::Status CompareIteration(Store::State& state, const IterationRecord& record
 
 absl::Status Store::PutIteration(const IterationRecord& record) {
   std::lock_guard<std::mutex> lock(state_->mutex);
-  WriteTimer timer(&state_->write_seconds);
+  WriteTimer timer(&state_->write_time);
   absl::Status status = state_->CheckWritable();
   if (!status.ok()) return status;
   if (record.iteration < 1) {
@@ -337,7 +337,7 @@ absl::StatusOr<std::vector<VersionRecord>> Store::Versions() {
 
 absl::Status Store::PutCheckpoint(const CheckpointRecord& checkpoint) {
   std::lock_guard<std::mutex> lock(state_->mutex);
-  WriteTimer timer(&state_->write_seconds);
+  WriteTimer timer(&state_->write_time);
   absl::Status status = state_->CheckWritable();
   // One commit with fsync makes durable what the commits before it wrote to the log.
   if (status.ok()) status = state_->db->Exec("PRAGMA synchronous = FULL");
@@ -367,7 +367,7 @@ absl::StatusOr<std::vector<CheckpointRecord>> Store::Checkpoints() {
 
 absl::Status Store::TrimAfter(int64_t iteration) {
   std::lock_guard<std::mutex> lock(state_->mutex);
-  WriteTimer timer(&state_->write_seconds);
+  WriteTimer timer(&state_->write_time);
   absl::Status status = state_->CheckWritable();
   if (!status.ok()) return status;
   SqliteDb& db = *state_->db;
@@ -380,6 +380,7 @@ absl::Status Store::TrimAfter(int64_t iteration) {
   }
   if (status.ok()) status = DeleteIterations(db, "policy_version", first, INT64_MAX);
   if (status.ok()) status = DeleteIterations(db, "checkpoint", first, INT64_MAX);
+  if (status.ok()) status = DeleteGroupsWithOutages(db, first);
   return status.ok() ? transaction.Commit() : status;
 }
 

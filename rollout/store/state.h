@@ -4,8 +4,8 @@
 #ifndef HONE_ROLLOUT_STORE_STATE_H_
 #define HONE_ROLLOUT_STORE_STATE_H_
 
-#include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,13 +29,17 @@ struct TrajectoryPlace {
   int64_t tokens = 0;  // T
 };
 
+struct WriteTime {
+  double wall_seconds = 0, cpu_seconds = 0;
+};
+
 struct Store::State {
   std::string path;
   Mode mode = Mode::kReadOnly;
   std::unique_ptr<SqliteDb> db;
   ChannelCodec codec;
   std::mutex mutex;  // guards all of it
-  double write_seconds = 0;
+  WriteTime write_time;
   // Rows already there, by canonical key. Such rows are never deleted.
   absl::flat_hash_map<std::string, int64_t> setups;
   absl::flat_hash_map<std::string, int64_t> verifiers;
@@ -60,18 +64,26 @@ struct StoreAccess {
   static Store::State& Of(Store& store) { return *store.state_; }
 };
 
-// Adds the time until it goes away to write_seconds.
+// Adds the time until it goes away, and this thread's share of it.
 class WriteTimer {
  public:
-  explicit WriteTimer(double* seconds) : seconds_(seconds), start_(Clock::now()) {}
-  ~WriteTimer() { *seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+  explicit WriteTimer(WriteTime* time)
+      : time_(time), wall_(Read(CLOCK_MONOTONIC)), cpu_(Read(CLOCK_THREAD_CPUTIME_ID)) {}
+  ~WriteTimer() {
+    time_->wall_seconds += Read(CLOCK_MONOTONIC) - wall_;
+    time_->cpu_seconds += Read(CLOCK_THREAD_CPUTIME_ID) - cpu_;
+  }
   WriteTimer(const WriteTimer&) = delete;
   WriteTimer& operator=(const WriteTimer&) = delete;
 
  private:
-  using Clock = std::chrono::steady_clock;
-  double* seconds_;
-  Clock::time_point start_;
+  static double Read(clockid_t clock) {
+    timespec now = {};
+    clock_gettime(clock, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+  }
+  WriteTime* time_;
+  double wall_, cpu_;
 };
 
 // group_check.cc. INVALID_ARGUMENT names group, trajectory and field.
@@ -79,6 +91,8 @@ absl::Status CheckGroup(const Group& group);
 
 // group_writer.cc. The caller holds the mutex.
 absl::Status WriteGroup(Store::State& state, const Group& group);
+// outages.cc. In the caller's transaction, before anything refers to the groups.
+absl::Status DeleteGroupsWithOutages(SqliteDb& db, int64_t first_iteration);
 // parts.cc. Lists of parts, shared by many verdicts.
 struct StoredPart {
   std::string name;

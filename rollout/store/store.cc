@@ -403,7 +403,7 @@ absl::Status Store::PutGroup(const Group& group) {
 
 absl::Status Store::PutGroups(absl::Span<const Group> groups) {
   std::lock_guard<std::mutex> lock(state_->mutex);
-  WriteTimer timer(&state_->write_seconds);
+  WriteTimer timer(&state_->write_time);
   absl::Status status = state_->CheckWritable();
   if (!status.ok()) return status;
   Transaction transaction(*state_->db);
@@ -466,7 +466,8 @@ StoreStats Store::stats() const {
   stats.trajectories = state_->db->Value("SELECT count(*) FROM trajectory").value_or(0);
   stats.updates = state_->db->Value("SELECT count(*) FROM policy_update").value_or(0);
   stats.bytes = FileBytes(state_->path) + FileBytes(state_->path + "-wal");
-  stats.write_seconds = state_->write_seconds;
+  stats.write_seconds = state_->write_time.wall_seconds;
+  stats.write_cpu_seconds = state_->write_time.cpu_seconds;
   return stats;
 }
 

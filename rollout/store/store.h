@@ -103,7 +103,8 @@ struct GroupSummary {
 
 struct StoreStats {
   int64_t groups = 0, trajectories = 0, updates = 0, bytes = 0;
-  double write_seconds = 0;  // spent in this process
+  double write_seconds = 0;      // spent in this process
+  double write_cpu_seconds = 0;  // of which the writing threads computed
 };
 
 // Thread-safe: calls take turns on the one connection.
@@ -172,7 +173,8 @@ class Store {
   absl::Status PutEvent(int64_t iteration, const std::string& kind, const std::string& text);
 
   // Forgets iteration records, evaluations, versions and checkpoints after `iteration`, on
-  // resume. Groups stay: they are inputs already paid for, and are read back by their ids.
+  // resume. Groups stay: they are inputs already paid for, and are read back by their ids; but
+  // those after it with outages go, to be made again.
   absl::Status TrimAfter(int64_t iteration);
 
   // SHA-256 over all content tables, rows in key order, values in a canonical form: equal for

@@ -267,7 +267,6 @@ Action SetUpCheckpoint(CLI::App& app, const Globals& globals) {
                        int (*run)(const CheckpointFlags&, const Globals&)) {
     CLI::App* command = app.add_subcommand(name, summary);
     command->add_option("PATH", flags->path, "a checkpoint's directory")->required();
-    command->fallthrough();  // --json and --quiet
     command->callback([chosen, run] { *chosen = run; });
     return command;
   };

@@ -354,7 +354,6 @@ Action SetUpModel(CLI::App& app, const Globals& globals) {
   AddInfo(*info, *flags);
   CLI::App* init = app.add_subcommand("init", "a random model of a given shape");
   AddInit(*init, *flags);
-  for (CLI::App* command : {info, init}) command->fallthrough();
   return [flags, info, &globals] {
     return info->parsed() ? Info(*flags, globals) : Init(*flags, globals);
   };

@@ -40,7 +40,14 @@ struct TrainFlags {
 
 absl::StatusOr<v1::RunConfig> ConfigOf(const TrainFlags& flags) {
   std::vector<std::string> files = flags.configs;
-  if (files.empty() && !flags.resume.empty()) files = {flags.resume + "/config.textproto"};
+  if (files.empty() && !flags.resume.empty()) {
+    files = {flags.resume + "/config.textproto"};
+    const absl::Status stored = LoadRunConfig(files, {}).status();
+    if (absl::IsInvalidArgument(stored)) {
+      return absl::DataLossError(
+          absl::StrCat(files[0], ", the run's own config, is damaged: ", stored.message()));
+    }
+  }
   if (files.empty()) {
     return absl::InvalidArgumentError(
         "train: name a config, e.g. configs/run/quickstart.textproto, or --resume RUN");

@@ -272,7 +272,6 @@ void AddSpec(CLI::App& app, VerifierFlags& flags) {
 Action SetUpVerifier(CLI::App& app, const Globals& globals) {
   auto flags = std::make_shared<VerifierFlags>();
   app.require_subcommand(1);
-  app.fallthrough();
   CLI::App* list = app.add_subcommand("list", "built-in verifiers, and the forms of specs");
   CLI::App* describe = app.add_subcommand("describe", "who it is; of a service, what it has done");
   AddSpec(*describe, *flags);

@@ -12,7 +12,7 @@ namespace hone::cli {
 struct ModelPreset {
   const char* name;
   const char* summary;
-  const char* config_json;
+  std::string config_json;
 };
 const std::vector<ModelPreset>& ModelPresets();
 

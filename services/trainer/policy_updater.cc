@@ -33,6 +33,7 @@ absl::Status PolicyUpdater::Update(std::vector<Group>& groups, int64_t version, 
   auto batch = MakeTrainBatch(groups, options);
   if (!batch.ok()) return batch.status();
   record.metrics = GroupMetrics(groups, EvaluateOptions().reflection_words);
+  record.metrics["tokens/trained"] = 0;  // over all updates
   record.metrics["group/trained"] = static_cast<double>(batch->groups);
   record.metrics["completion/truncated_masked"] = static_cast<double>(batch->truncated_masked);
   for (const auto& [reason, count] : batch->dropped) {
@@ -106,7 +107,9 @@ absl::Status PolicyUpdater::UpdateOnce(const Minibatch& minibatch, UpdateRecord 
   version.weights_hash = stepped->hash_after;
   version.data_cursor = absl::StrCat("{\"task_cursor\":", task_cursor_, "}");
   version_ = stepped->version;
+  const double trained = record.metrics["tokens/trained"];
   for (const auto& [name, value] : passed->metrics) record.metrics[name] = value;
+  record.metrics["tokens/trained"] += trained;
   record.metrics["policy/grad_norm"] = stepped->grad_norm;
   record.metrics["policy/update_to_weight"] = stepped->update_to_weight;
   record.metrics["policy/learning_rate"] = rate;

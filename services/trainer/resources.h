@@ -10,6 +10,8 @@
 namespace hone {
 
 int64_t ResidentBytes();
+// What this process has computed so far, all threads together.
+double CpuSeconds();
 int Cores();
 std::string HostName();
 // A JSON object: host, cores, kernel, compiler, backends, package versions.

@@ -102,6 +102,7 @@ absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Resume(const std::st
     return absl::NotFoundError(absl::StrCat("no run at ", path, " (no config.textproto there)"));
   }
   fs::create_directories(path + "/checkpoints", error);
+  fs::create_directories(path + "/logs", error);
   auto lock = Lock(path);
   if (!lock.ok()) return lock.status();
   return std::unique_ptr<RunDirectory>(new RunDirectory(path, *lock));

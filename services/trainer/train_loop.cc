@@ -19,7 +19,8 @@ TrainLoop::TrainLoop(const v1::RunConfig& config, const std::string& run_id, Tra
       callbacks_(std::move(callbacks)),
       writer_(*parts.store),
       rollout_(RolloutOptionsOf(config, run_id)),
-      updater_(config, run_id, *parts.learner) {}
+      updater_(config, run_id, *parts.learner),
+      cpu_seconds_(CpuSeconds()) {}
 
 absl::StatusOr<TrainEnd> TrainLoop::Run(TrainPosition from, const std::atomic<int>* stop) {
   position_ = from;
@@ -55,6 +56,7 @@ absl::Status TrainLoop::RunIteration() {
 
   IterationRecord record;
   record.iteration = position_.iteration + 1;
+  generated_tokens_ = 0;
   const double began = MonotonicSeconds();
   auto groups = MakeGroups();
   if (!groups.ok()) return groups.status();
@@ -124,11 +126,17 @@ absl::StatusOr<std::vector<Group>> TrainLoop::RunJobs(const std::vector<GroupJob
       place.push_back(i);
     }
   }
-  if (missing.empty()) return groups;
-  auto made =
-      parts_.scheduler->RunBatch(missing, [this](const Group& group) { writer_.Put(group); });
-  if (!made.ok()) return made.status();
-  for (size_t i = 0; i < made->size(); ++i) groups[place[i]] = std::move((*made)[i]);
+  if (!missing.empty()) {
+    auto made =
+        parts_.scheduler->RunBatch(missing, [this](const Group& group) { writer_.Put(group); });
+    if (!made.ok()) return made.status();
+    for (size_t i = 0; i < made->size(); ++i) groups[place[i]] = std::move((*made)[i]);
+  }
+  for (const Group& group : groups) {
+    for (const Trajectory& trajectory : group.trajectories) {
+      generated_tokens_ += trajectory.completion_tokens();
+    }
+  }
   return groups;
 }
 
@@ -169,7 +177,13 @@ absl::Status TrainLoop::CheckOutages(const std::vector<Group>& groups) const {
     if (example.empty() && !group.lost.empty()) example = group.lost[0].detail;
   }
   const double share = asked > 0 ? static_cast<double>(outages) / static_cast<double>(asked) : 0;
-  if (share <= config_.rewards().max_outage_share()) return absl::OkStatus();
+  if (share <= config_.rewards().max_outage_share()) {
+    if (outages > 0 && callbacks_.warning) {
+      callbacks_.warning(absl::StrCat("iteration ", position_.iteration + 1, ": ", outages, " of ",
+                                      asked, " completions were not verified; e.g. ", example));
+    }
+    return absl::OkStatus();
+  }
   return absl::UnavailableError(
       absl::StrCat("iteration ", position_.iteration + 1, ": ", outages, " of ", asked,
                    " completions could not be verified, more than rewards.max_outage_share (",
@@ -272,31 +286,28 @@ absl::Status TrainLoop::StoreIteration(IterationRecord& record) {
 
 void TrainLoop::AddTimes(const std::vector<Group>& groups, double generate_s, double update_s,
                          IterationRecord& record) const {
-  int64_t generated = 0;
-  int64_t trained = 0;
-  for (const Group& group : groups) {
-    for (const Trajectory& trajectory : group.trajectories) {
-      generated += trajectory.completion_tokens();
-      trained += static_cast<int64_t>(trajectory.tokens.size());
-    }
-  }
-  record.metrics["tokens/generated"] = static_cast<double>(generated);
-  record.metrics["tokens/trained"] = static_cast<double>(trained);
+  record.metrics["tokens/generated"] = static_cast<double>(generated_tokens_);
   record.observed = ObservedGroupMetrics(groups);
   record.observed["time/rollout_s"] = generate_s;
   record.observed["time/update_s"] = update_s;
   record.observed["time/sync_s"] = 0;  // generator and learner share their weights
-  record.observed["tokens/per_s"] = static_cast<double>(generated) / (generate_s + update_s);
+  record.observed["tokens/per_s"] =
+      static_cast<double>(generated_tokens_) / (generate_s + update_s);
   record.observed["memory/rss_bytes"] = static_cast<double>(ResidentBytes());
 }
 
 // Since the last iteration was recorded: what the store worked, and what the loop waited for it.
 void TrainLoop::AddStoreTimes(IterationRecord& record) {
-  const double worked = parts_.store->stats().write_seconds;
+  const StoreStats stats = parts_.store->stats();
+  const double cpu = CpuSeconds();
   const double waited = writer_.waited_seconds() + record_seconds_;
-  record.observed["time/store_s"] = worked - store_seconds_;
+  record.observed["time/store_s"] = stats.write_seconds - store_seconds_;
+  record.observed["time/store_cpu_s"] = stats.write_cpu_seconds - store_cpu_seconds_;
+  record.observed["time/cpu_s"] = cpu - cpu_seconds_;
   record.observed["time/store_wait_s"] = waited - store_wait_seconds_;
-  store_seconds_ = worked;
+  store_seconds_ = stats.write_seconds;
+  store_cpu_seconds_ = stats.write_cpu_seconds;
+  cpu_seconds_ = cpu;
   store_wait_seconds_ = waited;
 }
 

@@ -62,6 +62,8 @@ struct TrainCallbacks {
   // After each iteration, for progress.
   std::function<void(int64_t iteration, const std::map<std::string, double>& metrics)> iteration;
   std::function<void(const std::string& label, int64_t done, int64_t total)> evaluating;
+  // Something that the run survived and its operator should know.
+  std::function<void(const std::string& text)> warning;
 };
 
 // How it ended.
@@ -113,7 +115,10 @@ class TrainLoop {
   double accuracy_ = 0;        // of the last evaluation
   double record_seconds_ = 0;  // spent waiting for PutIteration
   double store_seconds_ = 0;   // figures of the store when the last iteration was recorded
+  double store_cpu_seconds_ = 0;
   double store_wait_seconds_ = 0;
+  double cpu_seconds_;            // of the process, likewise
+  int64_t generated_tokens_ = 0;  // in this iteration, by groups that were refilled too
 };
 
 }  // namespace hone

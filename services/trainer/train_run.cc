@@ -21,6 +21,7 @@
 #include "services/trainer/base_policy.h"
 #include "services/trainer/check_policy.h"
 #include "services/trainer/resources.h"
+#include "services/trainer/run_log.h"
 #include "services/trainer/train_host.h"
 #include "services/trainer/train_setup.h"
 
@@ -49,6 +50,12 @@ class TrainRun {
   absl::StatusOr<TrainSummary> Run();
 
  private:
+  // To whoever watches, and to the run's log.
+  void Note(LogLevel level, const std::string& text);
+  void Log(LogLevel level, const std::string& text);
+  void LogIteration(int64_t iteration, const std::map<std::string, double>& metrics);
+  void LogEvaluation(const std::string& label, const std::vector<Evaluation>& evaluations);
+  absl::StatusOr<TrainSummary> RunLogged();
   absl::Status OpenDirectory();
   absl::Status CheckSameConfig();
   absl::Status FindCheckpoint();
@@ -73,6 +80,8 @@ class TrainRun {
   TrainPosition position_;
   std::string checkpoint_;  // folder to go on from; empty: from the base
   std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<RunLog> log_;       // once the directory is ours
+  SchedulerCounts scheduler_counts_;  // as logged last
   std::unique_ptr<Store> store_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::map<std::string, std::string> tokenizer_configs_;  // what remote workers need beside it
@@ -88,6 +97,43 @@ class TrainRun {
   std::unique_ptr<TrainHost> host_;
 };
 
+void TrainRun::Log(LogLevel level, const std::string& text) {
+  if (log_ != nullptr) log_->Write(level, text);
+}
+
+void TrainRun::Note(LogLevel level, const std::string& text) {
+  Log(level, text);
+  if (events_.note) events_.note(text);
+}
+
+void TrainRun::LogIteration(int64_t iteration, const std::map<std::string, double>& metrics) {
+  std::string line = absl::StrCat("iteration ", iteration, "/", config_.learner().iterations());
+  for (const char* name : {"reward/mean", "accuracy/mean", "completion/length_mean",
+                           "group/flat_share", "verifier/outage_share", "tokens/per_s"}) {
+    const auto found = metrics.find(name);
+    if (found != metrics.end()) absl::StrAppend(&line, " ", name, " ", found->second);
+  }
+  Log(LogLevel::kInfo, line);
+  const SchedulerCounts now = scheduler_->counts();
+  const SchedulerCounts before = std::exchange(scheduler_counts_, now);
+  if (now.expired == before.expired && now.rejected == before.rejected &&
+      now.failed == before.failed) {
+    return;
+  }
+  Log(LogLevel::kWarning,
+      absl::StrCat("iteration ", iteration, ": ", now.expired - before.expired,
+                   " leases of workers ran out, ", now.rejected - before.rejected,
+                   " groups were rejected, ", now.failed - before.failed,
+                   " jobs failed; all were "
+                   "given to others"));
+}
+
+void TrainRun::LogEvaluation(const std::string& label, const std::vector<Evaluation>& evaluations) {
+  for (const Evaluation& evaluation : evaluations) {
+    Log(LogLevel::kInfo, absl::StrCat("evaluated ", label, " ", EvaluationRow(evaluation)));
+  }
+}
+
 absl::Status TrainRun::OpenDirectory() {
   const bool there = fs::exists(request_.out + "/config.textproto");
   if (request_.resume && !there && events_.note) {
@@ -97,6 +143,9 @@ absl::Status TrainRun::OpenDirectory() {
                                             : RunDirectory::Create(request_.out);
   if (!directory.ok()) return directory.status();
   directory_ = *std::move(directory);
+  log_ = std::make_unique<RunLog>(directory_->File("logs/train.log"));
+  Log(LogLevel::kInfo, absl::StrCat(there ? "resumed" : "began", ", run ", run_id_, ", threads ",
+                                    request_.threads, ", workers ", request_.workers));
   if (there) return CheckSameConfig();
   return WriteFileAtomically(directory_->File("config.textproto"), PrintRunConfig(config_));
 }
@@ -108,7 +157,7 @@ absl::Status TrainRun::CheckSameConfig() {
   auto stored = ParseRunConfig(*text, path);
   if (!stored.ok()) {
     return absl::DataLossError(
-        absl::StrCat("the run's own config is damaged: ", stored.status().message()));
+        absl::StrCat(path, ", the run's own config, is damaged: ", stored.status().message()));
   }
   const std::string difference = DescribeDifference(canonical_, CanonicalRunConfig(*stored));
   if (difference.empty()) return absl::OkStatus();
@@ -131,11 +180,10 @@ absl::Status TrainRun::FindCheckpoint() {
   if (absl::IsNotFound(found.status())) return absl::OkStatus();
   if (!found.ok()) return found.status();
   for (const BadCheckpoint& bad : found->bad) {
-    if (events_.note) {
-      events_.note(absl::StrCat("passing over ", bad.path, ": ", bad.why.message()));
-    }
+    Note(LogLevel::kWarning, absl::StrCat("passing over ", bad.path, ": ", bad.why.message()));
   }
   checkpoint_ = found->checkpoint.path;
+  Log(LogLevel::kInfo, absl::StrCat("going on from ", checkpoint_));
   return absl::OkStatus();
 }
 
@@ -206,6 +254,7 @@ absl::Status TrainRun::PreparePolicy() {
     auto prepared = PrepareBase(config_, options, &summary_.pretrain_s);
     if (!prepared.ok()) return prepared.status();
     base = *prepared;
+    Log(LogLevel::kInfo, absl::StrCat("base ", base, ", pretraining ", summary_.pretrain_s, " s"));
   }
   absl::Status loaded = LoadPolicy(base, /*weights_only=*/true);
   if (!loaded.ok()) return loaded;
@@ -254,6 +303,7 @@ absl::Status TrainRun::StartWorkers() {
   auto host = TrainHost::Start(request_.listen, *scheduler_, generator_, setup);
   if (!host.ok()) return host.status();
   host_ = *std::move(host);
+  Log(LogLevel::kInfo, absl::StrCat("listening at ", host_->address()));
   if (events_.listening) events_.listening(host_->address());
   return absl::OkStatus();
 }
@@ -279,6 +329,7 @@ absl::Status TrainRun::EvaluateBefore(TrainLoop& loop) {
   auto evaluations = loop.EvaluateInFull("before");
   if (!evaluations.ok()) return evaluations.status();
   summary_.eval_s += MonotonicSeconds() - began;
+  LogEvaluation("before", *evaluations);
   if (!evaluations->empty()) summary_.before = EvaluationSummary::Of((*evaluations)[0]);
   absl::Status written = WriteFileAtomically(path, summary_.before.ToJson());
   if (!written.ok()) return written;
@@ -290,6 +341,7 @@ absl::Status TrainRun::EvaluateAfter(TrainLoop& loop) {
   auto evaluations = loop.EvaluateInFull("after");
   if (!evaluations.ok()) return evaluations.status();
   summary_.eval_s += MonotonicSeconds() - began;
+  LogEvaluation("after", *evaluations);
   if (!evaluations->empty()) summary_.after = EvaluationSummary::Of((*evaluations)[0]);
   return WriteFileAtomically(directory_->File("evaluation_after.json"), summary_.after.ToJson());
 }
@@ -353,7 +405,9 @@ absl::Status TrainRun::Execute() {
   parts.store = store_.get();
   TrainCallbacks callbacks;
   callbacks.evaluating = events_.evaluating;
+  callbacks.warning = [this](const std::string& text) { Note(LogLevel::kWarning, text); };
   callbacks.iteration = [&](int64_t iteration, const std::map<std::string, double>& metrics) {
+    LogIteration(iteration, metrics);
     if (events_.iteration) {
       events_.iteration(iteration, config_.learner().iterations(), metrics);
     }
@@ -372,6 +426,18 @@ absl::Status TrainRun::Execute() {
 }
 
 absl::StatusOr<TrainSummary> TrainRun::Run() {
+  auto summary = RunLogged();
+  if (!summary.ok()) {
+    Log(LogLevel::kError, std::string(summary.status().message()));
+  } else if (!summary->already_finished) {
+    Log(LogLevel::kInfo, summary->end == TrainEnd::kInterrupted
+                             ? "interrupted; the state is saved"
+                             : absl::StrCat("finished, weights ", summary->weights_hash));
+  }
+  return summary;
+}
+
+absl::StatusOr<TrainSummary> TrainRun::RunLogged() {
   summary_.path = request_.out;
   // A new run whose policy or verifiers are not there, or must not be learned from, leaves nothing
   // behind.

@@ -20,12 +20,21 @@ WORK = tempfile.mkdtemp(prefix="hone-faults-")
 CONFIG = os.path.join(WORK, "run.textproto")
 BASES = os.path.join(WORK, "bases")
 SERVERS = []
+METRICS = """reward/mean reward/std reward/accuracy/mean reward/format/mean accuracy/mean format/mean
+completion/length_mean completion/length_median completion/truncated_share group/flat_share
+group/all_right_share group/all_wrong_share policy/entropy policy/kl_k3 policy/clip_low_share
+policy/clip_high_share policy/ratio_mean policy/ratio_max policy/grad_norm policy/learning_rate
+policy/update_to_weight train/generator_learner_gap train/staleness_mean moe/load_max_over_mean
+moe/dropped verifier/latency_p50_ms verifier/outage_share verifier/skipped_share
+reflection/wait_per_completion time/generate_s time/verify_s time/update_s time/store_s time/sync_s
+time/cpu_s time/store_cpu_s tokens/per_s tokens/generated tokens/trained
+memory/rss_bytes""".split()
 USAGE, NOT_FOUND, UNAVAILABLE, CORRUPT, LACKS = 2, 4, 5, 6, 7
 
 with open(CONFIG, "w") as file:
     file.write("""name: "faults" seed: 3
-policy { shape { hidden_size: 32 num_hidden_layers: 1 first_k_dense_replace: 1
-  kv_lora_rank: 16 q_lora_rank: 16 max_position_embeddings: 64 } }
+policy { shape { hidden_size: 32 num_hidden_layers: 1 first_k_dense_replace: 0 n_routed_experts: 4
+  num_experts_per_tok: 2 kv_lora_rank: 16 q_lora_rank: 16 max_position_embeddings: 64 } }
 pretrain { steps: 60 batch: 16 documents { generator: "running_sum" } }
 tasks { sources { generator: "running_sum" } }
 rollout { prompts: 8 group_size: 4 max_tokens: 16 workers: 1 }
@@ -83,6 +92,95 @@ def peers_that_are_missing_or_unfit_are_named_before_pretraining_begins():
         refuses(train(out, flag, address, bases=bases), code, *words)
         check(not os.path.exists(bases), flag, address, ": it was pretrained all the same")
         check(not os.path.exists(out), flag, address, ": a run's folder was made")
+
+
+def a_run_leaves_a_log_and_a_figure_under_every_name_of_the_list():
+    out = os.path.join(WORK, "logged")
+    check(train(out).returncode == 0, "the run")
+    with open(f"{out}/logs/train.log") as file:
+        lines = file.read().splitlines()
+    for line in lines:
+        check(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z \d+ (info|warning|error) [ -~]+", line), line)
+    for words in ["began", "base ", "evaluated before", "iteration 4/4", "finished, weights"]:
+        check(any(words in line for line in lines), words, "is not in the log:", lines)
+    with open(f"{out}/metrics.jsonl") as file:
+        rows = [json.loads(line) for line in file]
+    missing = [name for name in METRICS if name not in rows[-1]]
+    check(not missing, "no figure for", missing)
+    for row in rows:
+        check(0 < row["tokens/trained"] <= row["tokens/generated"],
+              "prompts are not trained on:", row["tokens/trained"], row["tokens/generated"])
+        check(row["time/store_cpu_s"] <= row["time/cpu_s"], row)
+
+
+def a_run_that_lost_its_verifier_goes_on_with_resume_to_the_same_hashes():
+    whole, out = os.path.join(WORK, "whole"), os.path.join(WORK, "outage")
+    check(train(whole, "--set", "learner.iterations=60").returncode == 0, "the whole run")
+    address = f"unix:{WORK}/verifier"
+    server, _ = serve("verifier", "--listen", address)
+    run = subprocess.Popen(command(out, "--verifier", address, "--set", "learner.iterations=60"),
+                           stderr=subprocess.PIPE)
+    while not os.path.exists(f"{out}/metrics.jsonl"):
+        check(run.poll() is None, "the run ended:", run.stderr)
+        time.sleep(0.02)
+    server.kill()
+    server.wait()
+    said = run.communicate()[1].decode()
+    check(run.returncode == UNAVAILABLE and "--resume" in said, run.returncode, said)
+    with open(f"{out}/logs/train.log") as file:
+        check(" error iteration " in file.read(), "the log does not say why it ended")
+    refuses(train(out, "--verifier", address, resume=True), UNAVAILABLE, "--verifier")
+    serve("verifier", "--listen", address)
+    more = train(out, "--verifier", address, resume=True)
+    check(more.returncode == 0, "it does not go on:", more.stderr.decode())
+    check(hashes(out) == hashes(whole), "other hashes than a run without an outage")
+
+
+def a_damaged_config_of_a_run_is_named_and_touches_nothing():
+    out = os.path.join(WORK, "damaged")
+    check(train(out).returncode == 0, "the run")
+    want = hashes(out)
+    path = f"{out}/config.textproto"
+    with open(path, "rb") as file:
+        config = file.read()
+    for damaged in [b"", config[:len(config) // 2], b"\0" * 100, b"seed: 3 \xff\xfe", b"{" * 100000,
+                    config.replace(b"seed: 3", b"seed: 3e999"), config + b"surprise: 1\n"]:
+        with open(path, "wb") as file:
+            file.write(damaged)
+        refuses(train(out, resume=True), CORRUPT, "damaged", "config.textproto")
+        given = subprocess.run([HONE, "train", CONFIG, "--resume", out, "--quiet"],
+                               capture_output=True, timeout=60)
+        check(given.returncode in (USAGE, CORRUPT), given.returncode, given.stderr.decode())
+    with open(path, "wb") as file:
+        file.write(config)
+    check(train(out, resume=True).returncode == 0 and hashes(out) == want, "it was touched")
+
+
+def a_full_disk_stops_a_run_that_goes_on_to_the_same_hashes_once_there_is_room():
+    whole = os.path.join(WORK, "whole")  # of 60 iterations, made above
+    disk = os.path.join(WORK, "disk")
+    os.mkdir(disk)
+    for size in ["200k", "500k", "900k", "1500k", "2500k"]:
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "hone-faults", disk],
+                               capture_output=True)
+        if mount.returncode != 0:
+            print("not run: mounting a small disk is not permitted:", mount.stderr.decode().strip())
+            return
+        try:
+            out = f"{disk}/run"
+            first = train(out, "--set", "learner.iterations=60")
+            refuses(first, LACKS, "space")
+            again = train(out, "--set", "learner.iterations=60", resume=os.path.exists(out))
+            refuses(again, LACKS, "space")
+            room = ["mount", "-o", "remount,size=64m", disk]
+            subprocess.run(room, check=True, capture_output=True)
+            last = subprocess.run([HONE, "train", CONFIG, "--resume", out, "--bases", BASES, "--set",
+                                   "learner.iterations=60", "--threads", "1", "--quiet"],
+                                  capture_output=True, timeout=120)
+            check(last.returncode == 0, size, "it does not go on:", last.stderr.decode())
+            check(hashes(out) == hashes(whole), size, "other hashes than with room")
+        finally:
+            subprocess.run(["umount", disk], check=True)
 
 
 def main():

@@ -273,6 +273,49 @@ TEST(Store, RefusesAnotherIterationOfTheSameNumberUntilTrimmed) {
   EXPECT_EQ((*store->Metric("reward/mean"))[1], 7);
 }
 
+TEST(Store, TrimsGroupsThatAnOutageMadeShortSoThatTheyCanBeMadeAgain) {
+  Folder folder;
+  RandomGroups random(4);
+  const Group early = random.Make(0, 3, 20), whole = random.Make(1, 4, 20);
+  Group made = random.Make(2, 4, 20), kept = early;
+  for (Group* group : {&made, &kept}) {
+    group->outages = 1;
+    group->lost.resize(1);
+    group->lost[0].outcome = Outcome::kOutage;
+    group->lost[0].detail = "gone";
+  }
+  Group shorter = made;
+  shorter.trajectories.pop_back();
+  kept.iteration = 1;
+  shorter.iteration = made.iteration = 2;
+  made.outages = 0;
+  made.lost.clear();
+  std::string want;
+  for (const bool interrupted : {false, true}) {
+    auto store = OpenStore(folder.File(interrupted ? "a" : "b"), Store::Mode::kCreate);
+    ASSERT_EQ(store->PutGroup(kept), absl::OkStatus());
+    ASSERT_EQ(store->PutIteration(MakeIteration(1, kept)), absl::OkStatus());
+    ASSERT_EQ(store->PutGroup(whole), absl::OkStatus());
+    if (interrupted) {
+      ASSERT_EQ(store->PutGroup(shorter), absl::OkStatus());
+      store.reset();  // indexes its texts
+      store = OpenStore(folder.File("a"), Store::Mode::kAppend);
+      ASSERT_EQ(store->TrimAfter(1), absl::OkStatus());
+      EXPECT_FALSE(store->GetGroup(shorter.id)->has_value());
+      EXPECT_TRUE(store->GetGroup(whole.id)->has_value());
+      EXPECT_TRUE(store->GetGroup(kept.id)->has_value()) << "its iteration is done";
+    }
+    ASSERT_EQ(store->PutGroup(made), absl::OkStatus());
+    ASSERT_EQ(store->PutIteration(MakeIteration(2, made)), absl::OkStatus());
+    EXPECT_EQ(store->Verify(), absl::OkStatus());
+    EXPECT_EQ(StoreAccess::Of(*store).db->Exec(
+                  "INSERT INTO text_index (text_index, rank) VALUES ('integrity-check', 1)"),
+              absl::OkStatus());
+    if (!interrupted) want = *store->ContentHash();
+    EXPECT_EQ(*store->ContentHash(), want);
+  }
+}
+
 TEST(Store, TrimsRecordsAfterAnIterationAndKeepsGroups) {
   Folder folder;
   RandomGroups random(4);
@@ -442,6 +485,8 @@ TEST(Store, CountsTheTimeItSpendsWriting) {
   ASSERT_TRUE(store->PutGroup(RandomGroups(1).Make(0, 8, 25)).ok());
   EXPECT_GT(store->stats().write_seconds, 0);
   EXPECT_LT(store->stats().write_seconds, 1);
+  EXPECT_GT(store->stats().write_cpu_seconds, 0);
+  EXPECT_LE(store->stats().write_cpu_seconds, store->stats().write_seconds + 1e-3);
   EXPECT_GT(store->stats().bytes, 4096);
 }
 
