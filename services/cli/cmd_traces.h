@@ -12,6 +12,7 @@ Action SetUpRescore(CLI::App& app, const Globals& globals);
 Action SetUpBranch(CLI::App& app, const Globals& globals);
 Action SetUpRetrain(CLI::App& app, const Globals& globals);
 Action SetUpCompare(CLI::App& app, const Globals& globals);
+Action SetUpBisect(CLI::App& app, const Globals& globals);
 Action SetUpExport(CLI::App& app, const Globals& globals);
 
 }  // namespace hone::cli

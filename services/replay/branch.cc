@@ -20,7 +20,7 @@ int32_t PromptTokens(const Trajectory& t) {
 }
 
 GenerateRequest RequestAt(const Trajectory& t, int32_t prompt, int32_t at, int32_t samples,
-                          TokenId stop, int64_t version) {
+                          const std::vector<TokenId>& stop, int64_t version) {
   GenerateRequest request;
   request.request_id = absl::StrCat(t.id, "/", at);
   request.prompt.assign(t.tokens.begin(), t.tokens.begin() + prompt + at);
@@ -31,7 +31,7 @@ GenerateRequest RequestAt(const Trajectory& t, int32_t prompt, int32_t at, int32
   request.key.attempt = static_cast<uint32_t>(at);
   request.sampling = t.sampling;
   request.sampling.max_tokens -= at;
-  request.stop_tokens = {stop};
+  request.stop_tokens = stop;
   request.required_version = version;
   return request;
 }
@@ -81,6 +81,9 @@ absl::StatusOr<std::vector<BranchPoint>> Branch(Generator& policy, const Tokeniz
   const int32_t said = static_cast<int32_t>(trajectory.tokens.size()) - prompt;
   auto judges = verifiers.Find(VerifierFor(group.task, options.default_verifier));
   if (!judges.ok()) return judges.status();
+  auto info = policy.Info();
+  if (!info.ok()) return info.status();
+  const std::vector<TokenId> stop = StopTokensOf(tokenizer.special().stop, *info);
   std::vector<BranchPoint> points;
   std::vector<GenerateRequest> requests;
   for (const int32_t at : at_tokens) {
@@ -93,8 +96,7 @@ absl::StatusOr<std::vector<BranchPoint>> Branch(Generator& policy, const Tokeniz
     if (at < said) point.next = tokenizer.Decode({trajectory.tokens[prompt + at]});
     point.ended = at == said;
     if (!point.ended) {
-      requests.push_back(
-          RequestAt(trajectory, prompt, at, samples, tokenizer.eos(), group.version));
+      requests.push_back(RequestAt(trajectory, prompt, at, samples, stop, group.version));
     }
     points.push_back(std::move(point));
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/replay/recorded_run.h"
 
+#include <cstdlib>
+
 #include <algorithm>
 #include <filesystem>
 #include <tuple>
@@ -10,6 +12,7 @@
 #include "policy/checkpoint/checkpoint_directory.h"
 #include "policy/checkpoint/manifest.h"
 #include "services/convert/run_config.h"
+#include "services/replay/bundle.h"
 #include "services/trainer/run_directory.h"
 #include "services/trainer/train_position.h"
 
@@ -27,6 +30,16 @@ absl::StatusOr<std::unique_ptr<RecordedRun>> RecordedRun::Open(const std::string
   auto run = std::unique_ptr<RecordedRun>(new RecordedRun());
   run->path_ = path;
   std::error_code error;
+  if (fs::is_regular_file(path, error)) {
+    std::string folder = (fs::temp_directory_path() / "hone-bundle-XXXXXX").string();
+    if (mkdtemp(folder.data()) == nullptr) {
+      return absl::ResourceExhaustedError(absl::StrCat("cannot make ", folder));
+    }
+    run->temporary_ = folder;
+    run->path_ = folder;
+    const absl::Status unpacked = UnpackBundle(path, folder);
+    if (!unpacked.ok()) return unpacked;
+  }
   if (!fs::exists(run->path_ + "/store.sqlite", error)) {
     return absl::NotFoundError(absl::StrCat("no run at ", path, " (no store.sqlite there)"));
   }

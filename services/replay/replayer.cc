@@ -31,6 +31,12 @@ Replayer::Replayer(const RecordedRun& run, const ReplayOptions& options)
 absl::StatusOr<std::unique_ptr<Replayer>> Replayer::Create(const RecordedRun& run,
                                                            const ReplayOptions& options) {
   auto replayer = std::unique_ptr<Replayer>(new Replayer(run, options));
+  if (!run.record().parent_run.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        run.path(), " was trained on the rollouts of run ", run.record().parent_run,
+        ": its groups were not sampled by its own weights, so it cannot be replayed; replay that "
+        "run"));
+  }
   auto recorded = run.Backend();
   if (!recorded.ok()) return recorded.status();
   const std::string name = recorded->substr(0, recorded->find(' '));
@@ -232,10 +238,6 @@ absl::StatusOr<std::vector<Group>> Replayer::RunJobs(const std::vector<GroupJob>
   if (!verifiers.ok()) return verifiers.status();
   RolloutWorker worker(*policy_, **verifiers, *tokenizer_, options);
   return worker.RunGroups(jobs);
-}
-
-absl::Status Replayer::Update(std::vector<Group>& groups, IterationRecord& record) {
-  return updater_->Update(groups, version_, task_cursor_, record);
 }
 
 absl::Status Replayer::FinishStep(IterationRecord& record, bool compare, ReplayReport& report) {

@@ -60,10 +60,10 @@ class Replayer {
   LocalPolicy& policy() { return *policy_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const RolloutOptions& rollout() const { return rollout_; }
+  // The run's, with the backend that made it.
+  const v1::RunConfig& config() const { return config_; }
   // As the run's config says; made when first asked for.
   absl::StatusOr<const VerifierPool*> Verifiers();
-  // Of the policy, without the updates: a step's second half on other groups.
-  absl::Status Update(std::vector<Group>& groups, IterationRecord& record);
 
  private:
   Replayer(const RecordedRun& run, const ReplayOptions& options);

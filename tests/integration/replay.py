@@ -257,6 +257,77 @@ def otherwise(run):
     assert curve[0] == curve[1] and len(json.loads(curve[0])["points"]) >= 3
 
 
+def carried(run, folder):
+    bundle = folder + "/part.hone"
+    hone("export", run, "--iterations", "4..6", "-o", bundle)
+    hone("export", run, "-o", bundle, code=2)  # it exists
+    elsewhere = folder + "/elsewhere"
+    os.mkdir(elsewhere)
+    moved = shutil.copy(bundle, elsewhere)
+    found = report(moved, "--iterations", "4..6", "--threads", 3)
+    assert found["identical"] and {s["name"] for s in found["stages"]} >= {"checkpoints", "optimizer"}
+    report(moved, "--iteration", 7, code=4)
+    trajectory = sql(run, "SELECT t.id FROM trajectory t JOIN task_group g ON g.n = t.\"group\" "
+                     "WHERE g.iteration = 5 LIMIT 1")[0][0]
+    report(moved, "--trajectory", trajectory)
+    data = bytearray(open(moved, "rb").read())
+    data[len(data) // 2] ^= 1
+    open(moved, "wb").write(data)
+    hone("replay", moved, "--all", code=6)
+    leftovers = [n for n in os.listdir(tempfile.gettempdir()) if n.startswith("hone-bundle-")]
+    assert not [n for n in leftovers if os.path.exists(f"{tempfile.gettempdir()}/{n}/store.sqlite")]
+
+    rows = folder + "/rows.jsonl"
+    hone("export", run, "--jsonl", "verl", "-o", rows, "--iterations", "2")
+    lines = [json.loads(line) for line in open(rows)]
+    assert len(lines) == 16
+    assert all(set(l) >= {"input", "output", "gts", "score", "step"} for l in lines)
+    hone("export", run, "--jsonl", "inspect", "-o", folder + "/log.json")
+    log = json.load(open(folder + "/log.json"))
+    assert log["version"] == 2 and len(log["samples"]) == 8 * 16
+    page = folder + "/page.html"
+    hone("export", run, "--html", "-o", page)
+    html = open(page).read()
+    assert "<script" not in html and "default-src 'none'" in html and html.count("<details>") == 8 * 16
+    redacted = folder + "/redacted.jsonl"
+    hone("export", run, "--jsonl", "verl", "--redact", "-o", redacted)
+    answer = lines[0]["output"]
+    assert len(answer) > 4 and answer not in open(redacted).read()
+    hone("export", run, "--redact", "-o", folder + "/no", code=2)
+
+
+def retrained(run, folder):
+    same, other = folder + "/same", folder + "/other"
+    hone("retrain", run, "--from", 1, "--set", "clip_high=0.2", "--out", same, "--quiet")
+    summary = json.load(open(run + "/summary.json"))
+    # The same loss on the same rollouts is the run itself.
+    assert summary["weights_hash"] == hone("checkpoint", "hash", same + "/checkpoints/latest").strip()
+    hone("retrain", run, "--from", 4, "--set", "loss=cispo", "--set", "advantage=drgrpo", "--out", other, "--quiet")
+    assert summary["weights_hash"] != hone("checkpoint", "hash", other + "/checkpoints/latest").strip()
+    hone("retrain", run, "--from", 4, "--set", "rollout.top_k=3", "--out", folder + "/no", code=2)
+    hone("replay", other, "--all", code=2)
+    compared = json.loads(hone("compare", run, other, "--tasks", "running_sum", "--limit", "40", "--json", "--quiet"))
+    assert compared["first_divergence"]["iteration"] == 4, compared["first_divergence"]
+    assert compared["evaluations"][0]["tasks"] == 40
+    against = json.loads(hone("compare", run, run, "--json"))
+    assert against["first_divergence"] is None and against["config"] == []
+    assert against["same_iterations"] == 8 and against["evaluations"][0]["mcnemar_p"] == 1
+    base = json.loads(hone("compare", run + "/checkpoints/step-000000", run + "/checkpoints/latest",
+                           "--tasks", "running_sum", "--limit", "20", "--json", "--quiet"))
+    assert base["evaluations"][0]["tasks"] == 20
+
+
+def bisected(run):
+    for metric, update in (("accuracy/mean", 1), ("policy/grad_norm", 0)):
+        found = json.loads(hone("bisect", run, "--metric", metric, "--json", "--quiet"))
+        assert found["update_iteration"] == found["iteration"] - update
+        assert found["remade"] == found["value"], found  # to the bit
+        assert 2 <= found["groups_tried"] <= 4
+        assert any(g["without"] != found["remade"] for g in found["groups"]), found
+    hone("bisect", run, "--metric", "tokens/per_s", code=2)
+    hone("bisect", run, "--metric", "reward/nothing/mean", code=4)
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="hone_replay_")
     try:
@@ -281,6 +352,18 @@ def main():
         flipped_weights(run, bases)
         refusals(run)
         otherwise(run)
+        carried(run, folder)
+        retrained(run, folder)
+        bisected(run)
+        with Copy(run) as copy:
+            hone("runs", "gc", copy, "--keep", 1)
+            assert sorted(n for n in os.listdir(copy + "/checkpoints") if n.startswith("step-")) == [
+                "step-000000", "step-000016"]
+            report(copy, "--iteration", 5)  # its weights are made again from version 0
+            hone("runs", "rm", copy)
+            assert not os.path.exists(copy)
+            hone("runs", "rm", folder, code=4)
+            os.mkdir(copy)  # for the end of `with`
     finally:
         shutil.rmtree(folder)
     print("replay: identical, and every flip was named")
