@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "services/cli/cmd_traces.h"
 #include "services/cli/outcome_table.h"
 #include "services/cli/policy_source.h"
 #include "services/cli/replay_flags.h"

@@ -8,6 +8,7 @@
 
 namespace hone::cli {
 
+Action SetUpReplay(CLI::App& app, const Globals& globals);
 Action SetUpRescore(CLI::App& app, const Globals& globals);
 Action SetUpBranch(CLI::App& app, const Globals& globals);
 Action SetUpRetrain(CLI::App& app, const Globals& globals);

@@ -81,7 +81,6 @@ Action SetUpVerifier(CLI::App& app, const Globals& globals);
 Action SetUpTokenize(CLI::App& app, const Globals& globals);
 Action SetUpInspect(CLI::App& app, const Globals& globals);
 Action SetUpDoctor(CLI::App& app, const Globals& globals);
-Action SetUpReplay(CLI::App& app, const Globals& globals);
 Action SetUpRuns(CLI::App& app, const Globals& globals);
 Action SetUpCheckpoint(CLI::App& app, const Globals& globals);
 Action SetUpData(CLI::App& app, const Globals& globals);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "rollout/rollout_worker.h"
 
 namespace hone {
 namespace {
@@ -172,6 +173,16 @@ void CompareGroup(const Group& stored, const Group& replayed, ReplayReport& repo
   report.Compare("advantages", about, stored.reward_std, replayed.reward_std);
   about.what = group + " (flat)";
   report.Compare("advantages", about, int64_t{stored.flat}, int64_t{replayed.flat});
+}
+
+void RecomputeReward(const RewardConfig& config, Trajectory& t) {
+  RewardInput input;
+  input.verdict = &t.verdict;
+  input.completion_text = t.completion();
+  input.completion_tokens = t.completion_tokens();
+  input.stop_reason = t.stop_reason;
+  input.random_key = RewardKey(t.key);
+  t.reward = ComputeReward(config, input);
 }
 
 void RecomputeAdvantages(const AdvantageConfig& config, Group& group) {

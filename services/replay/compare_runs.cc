@@ -91,7 +91,9 @@ std::map<std::string, std::string> PromptsOf(const RecordedRun& run, const std::
 
 absl::StatusOr<Divergence> FirstDivergence(const RecordedRun& a, const RecordedRun& b) {
   Divergence divergence;
-  if (a.WeightsHash(0) != b.WeightsHash(0)) {
+  // One that was trained on the other's rollouts has no base of its own.
+  const bool bases = !a.WeightsHash(0).empty() && !b.WeightsHash(0).empty();
+  if (bases && a.WeightsHash(0) != b.WeightsHash(0)) {
     divergence.iteration = 1;
     divergence.what = "they began from other bases";
     return divergence;

@@ -80,13 +80,7 @@ absl::StatusOr<Group> Rescore(const Group& stored,
     }
     Trajectory t = recorded;
     t.verdict = *std::move(verdict);
-    RewardInput input;
-    input.verdict = &t.verdict;
-    input.completion_text = t.completion();
-    input.completion_tokens = t.completion_tokens();
-    input.stop_reason = t.stop_reason;
-    input.random_key = RewardKey(t.key);
-    t.reward = ComputeReward(options.reward, input);
+    RecomputeReward(options.reward, t);
     group.trajectories.push_back(std::move(t));
   }
   RecomputeAdvantages(options.advantage, group);

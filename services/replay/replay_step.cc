@@ -64,13 +64,7 @@ absl::Status Replayer::TakeStoredVerdicts(const Group& stored, Group& group) con
     for (const Trajectory& recorded : stored.trajectories) {
       if (recorded.key.sample != t.key.sample) continue;
       t.verdict = recorded.verdict;
-      RewardInput input;
-      input.verdict = &t.verdict;
-      input.completion_text = t.completion();
-      input.completion_tokens = t.completion_tokens();
-      input.stop_reason = t.stop_reason;
-      input.random_key = RewardKey(t.key);
-      t.reward = ComputeReward(rollout_.reward, input);
+      RecomputeReward(rollout_.reward, t);
     }
   }
   RecomputeAdvantages(rollout_.advantage, group);

@@ -96,13 +96,7 @@ class Retraining {
 
   void Reward(Group& group) const {
     for (Trajectory& t : group.trajectories) {
-      RewardInput input;
-      input.verdict = &t.verdict;
-      input.completion_text = t.completion();
-      input.completion_tokens = t.completion_tokens();
-      input.stop_reason = t.stop_reason;
-      input.random_key = RewardKey(t.key);
-      t.reward = ComputeReward(rollout_.reward, input);
+      RecomputeReward(rollout_.reward, t);
     }
     RecomputeAdvantages(rollout_.advantage, group);
   }
