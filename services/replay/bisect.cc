@@ -50,11 +50,15 @@ class Trials {
         replayer_(replayer),
         metric_(std::move(metric)),
         measured_(measured),
-        threads_(threads),
-        state_(replayer.policy().State()) {}
+        threads_(threads) {}
 
-  absl::Status ReadJobs() {
-    if (!IsOfRollouts(metric_)) return absl::OkStatus();
+  // The state to begin from each time, and what to measure.
+  absl::Status Begin() {
+    auto folder = TemporaryFolder::Make();
+    if (!folder.ok()) return folder.status();
+    state_ = *std::move(folder);
+    const absl::Status saved = replayer_.policy().SaveState(state_->path());
+    if (!saved.ok() || !IsOfRollouts(metric_)) return saved;
     auto groups = run_.UpdateGroups(measured_);
     if (!groups.ok()) return groups.status();
     for (Group& group : *groups) {
@@ -69,12 +73,15 @@ class Trials {
 
   // The metric after an update from these groups.
   absl::StatusOr<double> Measure(std::vector<Group> groups, int64_t iteration) {
-    auto policy = LocalPolicy::CreateFromState(state_, LocalOptionsOf(config_, threads_));
+    auto policy = LocalPolicy::CreateFromDirectory(state_->path(), /*weights_only=*/false,
+                                                   LocalOptionsOf(config_, threads_));
     if (!policy.ok()) return policy.status();
+    auto info = (*policy)->Info();
+    if (!info.ok()) return info.status();
     PolicyUpdater updater(config_, run_.record().id, **policy);
     IterationRecord record;
     record.iteration = iteration;
-    const absl::Status updated = updater.Update(groups, state_.version, 0, record);
+    const absl::Status updated = updater.Update(groups, info->version, 0, record);
     if (!updated.ok()) return updated;
     if (jobs_.empty()) return Of(record.metrics);
     auto verifiers = replayer_.Verifiers();
@@ -99,7 +106,7 @@ class Trials {
   const std::string metric_;
   const int64_t measured_;
   const int threads_;
-  const PolicyState state_;
+  std::unique_ptr<TemporaryFolder> state_;
   std::vector<GroupJob> jobs_;
 };
 
@@ -207,7 +214,7 @@ absl::StatusOr<BisectResult> Bisect(
   auto groups = run.UpdateGroups(result.update_iteration);
   if (!groups.ok()) return groups.status();
   Trials trials(run, replayer, metric, result.at.iteration, threads);
-  const absl::Status jobs = trials.ReadJobs();
+  const absl::Status jobs = trials.Begin();
   if (!jobs.ok()) return jobs;
   auto remade = trials.Measure(*groups, result.update_iteration);
   if (!remade.ok()) return remade.status();

@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,8 @@
 
 namespace hone {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr char kStage[] = "checkpoints";
 
@@ -25,34 +28,32 @@ std::string BitsText(float value) {
 
 class Comparison {
  public:
-  Comparison(const PolicyState& state, std::string directory, int64_t iteration,
-             ReplayReport& report)
-      : registry_(ParameterRegistry::Of(state.config, state.dtype)),
-        directory_(std::move(directory)),
+  Comparison(std::string stored, std::string made, int64_t iteration, ReplayReport& report)
+      : stored_(std::move(stored)),
+        made_(std::move(made)),
         iteration_(iteration),
         report_(report) {}
 
-  // Number of differences found.
-  int64_t Weights(const std::vector<float>& values) {
-    auto files = WeightFiles::Open(RealFileSystem(), directory_, nullptr);
-    if (!files.ok()) return Unreadable(std::string(kWeightsName), files.status());
-    return All(*files, "", values);
-  }
-
-  int64_t File(const std::string& name,
-               const std::vector<std::pair<std::string, const std::vector<float>*>>& arrays) {
-    auto files = WeightFiles::OpenOne(RealFileSystem(), absl::StrCat(directory_, "/", name));
-    if (!files.ok()) return Unreadable(name, files.status());
+  // The files that the policy saved, each under its name; shards are one. Number of differences.
+  int64_t Files() {
     int64_t found = 0;
-    for (const auto& [prefix, values] : arrays) {
-      if (!values->empty()) found += All(*files, prefix, *values);
+    if (fs::exists(made_ + "/model.safetensors") ||
+        fs::exists(absl::StrCat(made_, "/", kIndexName))) {
+      found += All(std::string(kWeightsName), WeightFiles::Open(RealFileSystem(), made_, nullptr),
+                   WeightFiles::Open(RealFileSystem(), stored_, nullptr));
+    }
+    for (const char* name :
+         {"adapter_model.safetensors", "optimizer.safetensors", "reference.safetensors"}) {
+      if (!fs::exists(absl::StrCat(made_, "/", name))) continue;
+      found += All(name, WeightFiles::OpenOne(RealFileSystem(), absl::StrCat(made_, "/", name)),
+                   WeightFiles::OpenOne(RealFileSystem(), absl::StrCat(stored_, "/", name)));
     }
     return found;
   }
 
   int64_t Unreadable(const std::string& what, const absl::Status& why) {
     ReplayDifference difference = About(what, -1);
-    difference.stored = absl::StrCat("unreadable (", why.message(), ")");
+    difference.stored = absl::StrCat("damaged (", why.message(), ")");
     difference.replayed = "whole";
     report_.Differs(kStage, std::move(difference));
     return 1;
@@ -62,67 +63,60 @@ class Comparison {
   ReplayDifference About(const std::string& what, int64_t index) const {
     ReplayDifference about;
     about.iteration = iteration_;
-    about.what = absl::StrCat(std::filesystem::path(directory_).filename().string(), ", ", what);
+    about.what = absl::StrCat(fs::path(stored_).filename().string(), ", ", what);
     about.index = index;
     return about;
   }
 
-  int64_t All(const WeightFiles& files, const std::string& prefix,
-              const std::vector<float>& values) {
+  int64_t All(const std::string& file, const absl::StatusOr<WeightFiles>& made,
+              const absl::StatusOr<WeightFiles>& stored) {
+    if (!made.ok()) return Unreadable(file + " as it was made again", made.status());
+    if (!stored.ok()) return Unreadable(file, stored.status());
+    std::set<std::string> names;
+    for (const auto& [name, place] : made->all()) names.insert(name);
     int64_t found = 0;
-    for (const ParameterInfo& info : registry_.all()) {
-      found += Tensor(files, prefix + info.name, info, values.data() + info.offset);
+    for (const std::string& name : names) {
+      found += Tensor(name, made->Find(name), stored->Find(name));
     }
     return found;
   }
 
-  int64_t Tensor(const WeightFiles& files, const std::string& name, const ParameterInfo& info,
-                 const float* values) {
-    const WeightFiles::Place place = files.Find(name);
-    // The optimizer keeps nothing for what is not trained.
-    if (place.tensor == nullptr && !info.trainable) return 0;
-    if (place.tensor == nullptr || place.tensor->elements != info.elements) {
-      return Unreadable(name, absl::DataLossError("it is absent or of another shape"));
+  int64_t Tensor(const std::string& name, const WeightFiles::Place& made,
+                 const WeightFiles::Place& stored) {
+    const int64_t elements = made.tensor->elements;
+    if (stored.tensor == nullptr || stored.tensor->elements != elements) {
+      return Unreadable("tensor " + name, absl::DataLossError("it is absent, or of another shape"));
     }
-    std::vector<float> stored(static_cast<size_t>(info.elements));
-    const absl::Status read =
-        place.file->ReadFloats(*place.tensor, 0, info.elements, stored.data());
-    if (!read.ok()) return Unreadable(name, read);
+    std::vector<float> ours(static_cast<size_t>(elements));
+    std::vector<float> theirs(static_cast<size_t>(elements));
+    absl::Status read = made.file->ReadFloats(*made.tensor, 0, elements, ours.data());
+    if (read.ok()) read = stored.file->ReadFloats(*stored.tensor, 0, elements, theirs.data());
+    if (!read.ok()) return Unreadable("tensor " + name, read);
     int64_t found = 0;
-    for (int64_t i = 0; i < info.elements; ++i) {
-      if (std::memcmp(&stored[static_cast<size_t>(i)], values + i, sizeof(float)) == 0) continue;
+    for (size_t i = 0; i < ours.size(); ++i) {
+      if (std::memcmp(&ours[i], &theirs[i], sizeof(float)) == 0) continue;
       ++found;
-      ReplayDifference difference = About("tensor " + name + ", element", i);
-      difference.stored = BitsText(stored[static_cast<size_t>(i)]);
-      difference.replayed = BitsText(values[i]);
+      ReplayDifference difference = About("tensor " + name + ", element", static_cast<int64_t>(i));
+      difference.stored = BitsText(theirs[i]);
+      difference.replayed = BitsText(ours[i]);
       report_.Differs(kStage, std::move(difference));
     }
-    report_.Same(kStage, info.elements - found);
+    report_.Same(kStage, elements - found);
     return found;
   }
 
-  const ParameterRegistry registry_;
-  const std::string directory_;
+  const std::string stored_;
+  const std::string made_;
   const int64_t iteration_;
   ReplayReport& report_;
 };
 
 }  // namespace
 
-void CompareCheckpoint(const PolicyState& state, const std::string& directory, int64_t iteration,
-                       const absl::Status& why, ReplayReport& report) {
-  Comparison comparison(state, directory, iteration, report);
-  int64_t found = comparison.Weights(state.values);
-  const bool moments = std::filesystem::exists(directory + "/optimizer.safetensors");
-  if (moments || !state.adam_m.empty()) {
-    found += comparison.File(
-        "optimizer.safetensors",
-        {{"adam_m.", &state.adam_m}, {"adam_v.", &state.adam_v}, {"master.", &state.master}});
-  }
-  if (!state.reference.empty()) {
-    found += comparison.File("reference.safetensors", {{"", &state.reference}});
-  }
-  if (found == 0 && !why.ok()) comparison.Unreadable("its files", why);
+void CompareCheckpoints(const std::string& stored, const std::string& made, int64_t iteration,
+                        const absl::Status& why, ReplayReport& report) {
+  Comparison comparison(stored, made, iteration, report);
+  if (comparison.Files() == 0 && !why.ok()) comparison.Unreadable("its files", why);
 }
 
 }  // namespace hone

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/replay/recorded_run.h"
 
-#include <cstdlib>
-
 #include <algorithm>
 #include <filesystem>
 #include <tuple>
@@ -20,24 +18,18 @@ namespace hone {
 
 namespace fs = std::filesystem;
 
-RecordedRun::~RecordedRun() {
-  store_.reset();
-  std::error_code ignored;
-  if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
-}
+RecordedRun::~RecordedRun() = default;
 
 absl::StatusOr<std::unique_ptr<RecordedRun>> RecordedRun::Open(const std::string& path) {
   auto run = std::unique_ptr<RecordedRun>(new RecordedRun());
   run->path_ = path;
   std::error_code error;
   if (fs::is_regular_file(path, error)) {
-    std::string folder = (fs::temp_directory_path() / "hone-bundle-XXXXXX").string();
-    if (mkdtemp(folder.data()) == nullptr) {
-      return absl::ResourceExhaustedError(absl::StrCat("cannot make ", folder));
-    }
-    run->temporary_ = folder;
-    run->path_ = folder;
-    const absl::Status unpacked = UnpackBundle(path, folder);
+    auto folder = TemporaryFolder::Make();
+    if (!folder.ok()) return folder.status();
+    run->temporary_ = *std::move(folder);
+    run->path_ = run->temporary_->path();
+    const absl::Status unpacked = UnpackBundle(path, run->path_);
     if (!unpacked.ok()) return unpacked;
   }
   if (!fs::exists(run->path_ + "/store.sqlite", error)) {

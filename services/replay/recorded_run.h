@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "hone/v1/run_config.pb.h"
 #include "rollout/store/store.h"
+#include "services/replay/temporary_folder.h"
 
 namespace hone {
 
@@ -65,7 +66,7 @@ class RecordedRun {
   absl::Status ListCheckpoints();
 
   std::string path_;
-  std::string temporary_;  // to be removed
+  std::unique_ptr<TemporaryFolder> temporary_;  // of a bundle; goes after the store is closed
   v1::RunConfig config_;
   RunRecord record_;
   std::string config_difference_;

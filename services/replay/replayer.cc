@@ -218,7 +218,11 @@ absl::Status Replayer::LookAtCheckpoint(ReplayReport& report) {
       report.Same("checkpoints", info->parameters);
       continue;
     }
-    CompareCheckpoint(policy_->State(), checkpoint.path, iteration_, intact, report);
+    auto made = TemporaryFolder::Make();
+    if (!made.ok()) return made.status();
+    const absl::Status saved = policy_->SaveState((*made)->path());
+    if (!saved.ok()) return saved;
+    CompareCheckpoints(checkpoint.path, (*made)->path(), iteration_, intact, report);
   }
   return absl::OkStatus();
 }

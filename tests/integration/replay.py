@@ -274,7 +274,7 @@ def carried(run, folder):
     data[len(data) // 2] ^= 1
     open(moved, "wb").write(data)
     hone("replay", moved, "--all", code=6)
-    leftovers = [n for n in os.listdir(tempfile.gettempdir()) if n.startswith("hone-bundle-")]
+    leftovers = [n for n in os.listdir(tempfile.gettempdir()) if n.startswith("hone-replay-")]
     assert not [n for n in leftovers if os.path.exists(f"{tempfile.gettempdir()}/{n}/store.sqlite")]
 
     rows = folder + "/rows.jsonl"
@@ -328,6 +328,23 @@ def bisected(run):
     hone("bisect", run, "--metric", "reward/nothing/mean", code=4)
 
 
+def adapters(config, folder, bases):
+    run = folder + "/adapters"
+    text = open(config).read().replace("policy { shape", 'policy { lora { r: 2 lora_alpha: 4 target_modules: "attention" } shape')
+    own = folder + "/adapters.textproto"
+    open(own, "w").write(text.replace("keep: 0", "keep: 0").replace("iterations: 8", "iterations: 4"))
+    hone("train", own, "--out", run, "--bases", bases, "--quiet")
+    report(run, "--all")
+    with Copy(run) as copy:
+        path = f"{copy}/checkpoints/step-000006/adapter_model.safetensors"
+        with open(path, "rb") as file:
+            name = sorted(n for n in json.loads(file.read(struct.unpack("<Q", file.read(8))[0])) if "lora_B" in n)[0]
+        flip_tensor(path, name, 3)
+        difference, stage = first(copy, "checkpoints", "--all")
+        assert difference["what"] == f"step-000006, tensor {name}, element" and difference["index"] == 3
+        assert stage["differing"] == 1
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="hone_replay_")
     try:
@@ -355,6 +372,7 @@ def main():
         carried(run, folder)
         retrained(run, folder)
         bisected(run)
+        adapters(config, folder, bases)
         with Copy(run) as copy:
             hone("runs", "gc", copy, "--keep", 1)
             assert sorted(n for n in os.listdir(copy + "/checkpoints") if n.startswith("step-")) == [
