@@ -307,7 +307,8 @@ def retrained(run, folder):
     hone("retrain", run, "--from", 4, "--set", "rollout.top_k=3", "--out", folder + "/no", code=2)
     hone("replay", other, "--all", code=2)
     compared = json.loads(hone("compare", run, other, "--tasks", "running_sum", "--limit", "40", "--json", "--quiet"))
-    assert compared["first_divergence"]["iteration"] == 4, compared["first_divergence"]
+    # Where every group is flat the two losses give the same weights.
+    assert compared["first_divergence"]["iteration"] >= 4, compared["first_divergence"]
     assert compared["evaluations"][0]["tasks"] == 40
     against = json.loads(hone("compare", run, run, "--json"))
     assert against["first_divergence"] is None and against["config"] == []
@@ -318,7 +319,7 @@ def retrained(run, folder):
 
 
 def bisected(run):
-    for metric, update in (("accuracy/mean", 1), ("policy/grad_norm", 0)):
+    for metric, update in (("completion/length_mean", 1), ("policy/grad_norm", 0)):
         found = json.loads(hone("bisect", run, "--metric", metric, "--json", "--quiet"))
         assert found["update_iteration"] == found["iteration"] - update
         assert found["remade"] == found["value"], found  # to the bit
