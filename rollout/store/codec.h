@@ -58,6 +58,8 @@ class ChannelCodec {
   // The layout and the raw bytes that EncodeFloats would choose.
   std::string RawFloats(absl::Span<const float> values_T, absl::Span<const uint8_t> mask_T,
                         std::string* layout);
+  // With `check` false a checksum that does not hold is no error: to look at what is there.
+  void set_check(bool check) { check_ = check; }
   // The raw little-endian values, checked against count and checksum.
   absl::Status DecodeRaw(const ChannelBytes& channel, std::string* raw);
 
@@ -66,6 +68,7 @@ class ChannelCodec {
   void Pack(ChannelBytes* channel, absl::string_view raw, size_t width);
 
   std::unique_ptr<Contexts> contexts_;
+  bool check_ = true;
 };
 
 // A map as one column: a JSON object where keys and values are valid UTF-8 (NUL included),

@@ -393,25 +393,31 @@ absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::s
   return std::make_optional(std::move(group));
 }
 
+namespace {
+
+absl::StatusOr<std::optional<std::string>> GroupIdOf(Store::State& state, const std::string& id) {
+  Statement row = state.db->Prepare(
+      "SELECT g.id FROM trajectory t JOIN task_group g ON g.n = t.\"group\" WHERE t.id = ?");
+  const absl::StatusOr<bool> found = row.Any(id).Next();
+  if (!found.ok()) return found.status();
+  return *found ? std::make_optional(row.String(0)) : std::optional<std::string>();
+}
+
+}  // namespace
+
 absl::StatusOr<std::optional<Trajectory>> ReadTrajectory(Store::State& state,
                                                          const std::string& id) {
-  std::string group_id;
-  {
-    Statement row = state.db->Prepare(
-        "SELECT g.id FROM trajectory t JOIN task_group g ON g.n = t.\"group\" WHERE t.id = ?");
-    const absl::StatusOr<bool> found = row.Any(id).Next();
-    if (!found.ok()) return found.status();
-    if (!*found) return std::optional<Trajectory>();
-    group_id = row.String(0);
-  }
+  absl::StatusOr<std::optional<std::string>> group_id = GroupIdOf(state, id);
+  if (!group_id.ok()) return group_id.status();
+  if (!group_id->has_value()) return std::optional<Trajectory>();
   std::string digest;
-  absl::StatusOr<std::optional<Group>> group = ReadGroup(state, group_id, &digest);
+  absl::StatusOr<std::optional<Group>> group = ReadGroup(state, **group_id, &digest);
   if (!group.ok()) return group.status();
   for (Trajectory& trajectory : (*group)->trajectories) {
     if (trajectory.id == id) return std::make_optional(std::move(trajectory));
   }
   return absl::DataLossError(absl::StrCat("store ", state.path, ": trajectory ", id,
-                                          " is not among those of its group ", group_id));
+                                          " is not among those of its group ", **group_id));
 }
 
 absl::StatusOr<std::optional<Group>> Store::GetGroup(const std::string& id) {
@@ -427,9 +433,30 @@ absl::StatusOr<std::optional<Group>> Store::GetGroup(const std::string& id) {
   return group;
 }
 
+absl::StatusOr<std::optional<Group>> Store::GetGroupUnchecked(const std::string& id,
+                                                              absl::Status* damage) {
+  absl::StatusOr<std::optional<Group>> checked = GetGroup(id);
+  *damage = checked.status();
+  if (checked.ok() || !absl::IsDataLoss(checked.status())) return checked;
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  std::string stored_digest;
+  state_->codec.set_check(false);
+  absl::StatusOr<std::optional<Group>> group = ReadGroup(*state_, id, &stored_digest);
+  state_->codec.set_check(true);
+  return group;
+}
+
 absl::StatusOr<std::optional<Trajectory>> Store::GetTrajectory(const std::string& id) {
   std::lock_guard<std::mutex> lock(state_->mutex);
   return ReadTrajectory(*state_, id);
+}
+
+absl::StatusOr<std::string> Store::GroupOfTrajectory(const std::string& id) {
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  absl::StatusOr<std::optional<std::string>> group_id = GroupIdOf(*state_, id);
+  if (!group_id.ok()) return group_id.status();
+  if (group_id->has_value()) return **group_id;
+  return absl::NotFoundError(absl::StrCat("store ", state_->path, " has no trajectory ", id));
 }
 
 absl::StatusOr<std::string> Store::ResolveTrajectory(const std::string& prefix) {

@@ -141,7 +141,13 @@ class Store {
   // zero. nullopt when there is none. DATA_LOSS names trajectory (the first of those that share it)
   // and channel when a checksum does not hold, and the group when its rows are not what was put.
   absl::StatusOr<std::optional<Group>> GetGroup(const std::string& id);
+  // The same as far as it can be read, whatever its checksums and digest say: to find out what is
+  // wrong with it. *damage: what GetGroup says.
+  absl::StatusOr<std::optional<Group>> GetGroupUnchecked(const std::string& id,
+                                                         absl::Status* damage);
   absl::StatusOr<std::optional<Trajectory>> GetTrajectory(const std::string& id);
+  // The id of the group it stands in. NOT_FOUND.
+  absl::StatusOr<std::string> GroupOfTrajectory(const std::string& id);
   // Trajectory ids may be given by a unique prefix. NOT_FOUND; INVALID_ARGUMENT if several match.
   absl::StatusOr<std::string> ResolveTrajectory(const std::string& prefix);
   absl::StatusOr<std::vector<GroupSummary>> Groups(int64_t first_iteration, int64_t last_iteration);

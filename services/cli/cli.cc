@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "services/cli/cmd_model.h"
+#include "services/cli/cmd_traces.h"
 #include "services/cli/command.h"
 
 namespace hone::cli {
@@ -23,7 +24,7 @@ struct CommandRow {
 };
 
 // The order of the help.
-constexpr std::array<CommandRow, 18> kCommands = {{
+constexpr std::array<CommandRow, 25> kCommands = {{
     {"train", "run the loop: roll out, verify, reward, update, checkpoint", SetUpTrain},
     {"pretrain", "train a base policy from scratch on text or built-in traces", SetUpPretrain},
     {"eval", "accuracy, pass@k, maj@k of a policy on tasks; changes nothing", SetUpEval},
@@ -34,6 +35,13 @@ constexpr std::array<CommandRow, 18> kCommands = {{
     {"tokenize", "text to token ids, and back", SetUpTokenize},
     {"inspect", "read a run's groups and trajectories in the terminal", SetUpInspect},
     {"doctor", "why does a run not learn? where completions went, what is wrong", SetUpDoctor},
+    {"replay", "make trajectories or whole steps again, and compare to the bit", SetUpReplay},
+    {"rescore", "judge a run's completions by another verifier: which rewards flip", SetUpRescore},
+    {"branch", "the chance of a right answer from each prefix of a completion", SetUpBranch},
+    {"retrain", "a run's stored rollouts under another loss: updates alone", SetUpRetrain},
+    {"compare", "two runs or policies: where they part, who solves what", SetUpCompare},
+    {"bisect", "the update, and the groups in it, where a metric broke", SetUpBisect},
+    {"export", "iterations of a run as one file: to replay, or for other tools", SetUpExport},
     {"runs", "list, show, hash or check runs", SetUpRuns},
     {"model", "what a model takes and how fast it can be; make a random one", SetUpModel},
     {"checkpoint", "show, hash, verify, convert or compare checkpoints", SetUpCheckpoint},

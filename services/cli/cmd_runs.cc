@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// hone runs list|show|hash|verify.
+// hone runs list|show|hash|verify|gc|rm.
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "policy/checkpoint/checkpoint_directory.h"
 #include "rollout/store/store.h"
 #include "services/cli/command.h"
 #include "services/cli/jsonl.h"
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 struct RunsFlags {
   std::string path;
   std::string root = "runs";
+  int32_t keep = 1;
 };
 
 absl::StatusOr<std::unique_ptr<Store>> OpenRun(const std::string& path) {
@@ -144,6 +146,58 @@ int Verify(const RunsFlags& flags, const Globals& globals) {
   return kDone;
 }
 
+uint64_t BytesUnder(const std::string& path) {
+  std::error_code error;
+  uint64_t bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(path, error)) {
+    if (entry.is_regular_file(error) && !entry.is_symlink(error)) bytes += entry.file_size(error);
+  }
+  return bytes;
+}
+
+// Old checkpoints and what killed processes left. What is gone can be made again from version 0.
+int Gc(const RunsFlags& flags, const Globals& globals) {
+  auto directory = RunDirectory::Resume(flags.path);  // holds the lock
+  if (!directory.ok()) return Fail(directory.status(), globals);
+  const uint64_t before = BytesUnder(flags.path);
+  CheckpointDirectory checkpoints((*directory)->checkpoints());
+  auto leftovers = checkpoints.RemoveLeftovers();
+  if (!leftovers.ok()) return Fail(leftovers.status(), globals);
+  auto pruned = checkpoints.Prune(flags.keep);
+  if (!pruned.ok()) return Fail(pruned.status(), globals);
+  const uint64_t freed = before - BytesUnder(flags.path);
+  if (globals.json) {
+    WriteRow({{"checkpoints_removed", pruned->size()},
+              {"leftovers_removed", leftovers->size()},
+              {"bytes_freed", freed}});
+  } else {
+    std::cout << pruned->size() << " checkpoints and " << leftovers->size()
+              << " leftovers removed, " << freed << " bytes\n";
+  }
+  return kDone;
+}
+
+int Remove(const RunsFlags& flags, const Globals& globals) {
+  auto run = OpenRun(flags.path);  // only what is a run goes
+  if (!run.ok()) return Fail(run.status(), globals);
+  run->reset();
+  auto directory = RunDirectory::Resume(flags.path);
+  if (!directory.ok()) return Fail(directory.status(), globals);
+  // First out of the way, so that half a run never has the name of a whole one.
+  const std::string gone =
+      absl::StrCat(fs::path(flags.path).lexically_normal().string(), ".tmp-rm");
+  std::error_code error;
+  fs::rename(flags.path, gone, error);
+  if (!error) fs::remove_all(gone, error);
+  if (error) {
+    return Fail(
+        absl::UnknownError(absl::StrCat("cannot remove ", flags.path, ": ", error.message())),
+        globals);
+  }
+  std::cout << (globals.json ? "{\"removed\":true}" : "removed") << "\n";
+  return kDone;
+}
+
 }  // namespace
 
 Action SetUpRuns(CLI::App& app, const Globals& globals) {
@@ -162,9 +216,15 @@ Action SetUpRuns(CLI::App& app, const Globals& globals) {
   for (CLI::App* command :
        {add("show", "one run: state, accuracy, last metrics", Show),
         add("hash", "one line over the store's content, observational tables apart", Hash),
+        add("rm", "remove a run that no process holds", Remove),
         add("verify", "check every page, row and channel; exit 6 if one is damaged", Verify)}) {
     command->add_option("RUN", flags->path, "the run's directory")->required();
   }
+  CLI::App* gc = add("gc", "remove old checkpoints, and what killed processes left", Gc);
+  gc->add_option("RUN", flags->path, "the run's directory")->required();
+  gc->add_option("--keep", flags->keep, "newest checkpoints to keep, beside version 0")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   return [flags, chosen, &globals] { return (*chosen)(*flags, globals); };
 }
 

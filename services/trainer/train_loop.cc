@@ -58,7 +58,9 @@ absl::Status TrainLoop::RunIteration() {
   record.iteration = position_.iteration + 1;
   generated_tokens_ = 0;
   const double began = MonotonicSeconds();
-  auto groups = MakeGroups();
+  auto groups = MakeIterationGroups(
+      config_, record.iteration, version_, parts_.draw_task,
+      [this](const std::vector<GroupJob>& jobs) { return RunJobs(jobs); }, &position_.task_cursor);
   if (!groups.ok()) return groups.status();
   absl::Status outages = CheckOutages(*groups);
   if (!outages.ok()) return outages;
@@ -85,30 +87,6 @@ absl::Status TrainLoop::RunIteration() {
   metrics.insert(record.observed.begin(), record.observed.end());
   if (callbacks_.iteration) callbacks_.iteration(record.iteration, metrics);
   return parts_.directory->AppendMetrics(record.iteration, metrics);
-}
-
-absl::StatusOr<std::vector<Group>> TrainLoop::MakeGroups() {
-  std::vector<GroupJob> jobs;
-  const int64_t prompts = config_.rollout().prompts();
-  for (int64_t p = 0; p < prompts; ++p) {
-    auto task = parts_.draw_task(position_.task_cursor++);
-    if (!task.ok()) return task.status();
-    GroupJob job;
-    job.task = *std::move(task);
-    job.key.run_seed = config_.seed();
-    job.key.purpose = Purpose::kTrain;
-    job.key.group_ordinal = static_cast<uint64_t>(position_.iteration * prompts + p);
-    job.iteration = position_.iteration + 1;
-    job.version = version_;
-    jobs.push_back(std::move(job));
-  }
-  auto groups = RunJobs(jobs);
-  if (!groups.ok()) return groups.status();
-  if (config_.learner().refill_flat()) {
-    absl::Status refilled = RefillFlat(*groups);
-    if (!refilled.ok()) return refilled;
-  }
-  return groups;
 }
 
 // Groups that the store already holds (a run that was killed made them) are read, not made again.
@@ -138,33 +116,6 @@ absl::StatusOr<std::vector<Group>> TrainLoop::RunJobs(const std::vector<GroupJob
     }
   }
   return groups;
-}
-
-// Dynamic sampling: every flat group gets another task under the same ordinal, next attempt, until
-// none is flat or the rounds are over. Flat ones stay in the store and are left out of the update.
-absl::Status TrainLoop::RefillFlat(std::vector<Group>& groups) {
-  for (int32_t round = 1; round <= config_.learner().max_refills(); ++round) {
-    std::vector<GroupJob> jobs;
-    std::vector<size_t> place;
-    for (size_t i = 0; i < groups.size(); ++i) {
-      if (!groups[i].flat) continue;
-      auto task = parts_.draw_task(position_.task_cursor++);
-      if (!task.ok()) return task.status();
-      GroupJob job;
-      job.task = *std::move(task);
-      job.key = groups[i].key;
-      job.key.attempt = static_cast<uint32_t>(round);
-      job.iteration = groups[i].iteration;
-      job.version = version_;
-      jobs.push_back(std::move(job));
-      place.push_back(i);
-    }
-    if (jobs.empty()) break;
-    auto made = RunJobs(jobs);
-    if (!made.ok()) return made.status();
-    for (size_t j = 0; j < place.size(); ++j) groups[place[j]] = std::move((*made)[j]);
-  }
-  return absl::OkStatus();
 }
 
 absl::Status TrainLoop::CheckOutages(const std::vector<Group>& groups) const {

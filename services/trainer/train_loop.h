@@ -31,6 +31,7 @@
 #include "rollout/store/store_writer.h"
 #include "rollout/task_source.h"
 #include "rollout/train_batch.h"
+#include "services/trainer/iteration_groups.h"
 #include "services/trainer/policy_updater.h"
 #include "services/trainer/run_directory.h"
 #include "services/trainer/train_position.h"
@@ -42,8 +43,6 @@ struct EvaluationSet {
   std::string name;
   std::unique_ptr<TaskSource> tasks;
 };
-
-using TaskDraw = std::function<absl::StatusOr<Task>(int64_t ordinal)>;
 
 // What the loop works with. Nothing is owned; all of it outlives the loop.
 struct TrainParts {
@@ -90,10 +89,7 @@ class TrainLoop {
   const TrainPosition& position() const { return position_; }
 
  private:
-  // Groups of one iteration, refills included, in the order that the update uses.
-  absl::StatusOr<std::vector<Group>> MakeGroups();
   absl::StatusOr<std::vector<Group>> RunJobs(const std::vector<GroupJob>& jobs);
-  absl::Status RefillFlat(std::vector<Group>& groups);
   absl::Status CheckOutages(const std::vector<Group>& groups) const;
   absl::Status EvaluateIfDue(IterationRecord& record);
   absl::Status StoreIteration(IterationRecord& record);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// hone export: iterations of a run as one file, to replay elsewhere or to read with other tools.
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "services/cli/cmd_traces.h"
+#include "services/cli/replay_flags.h"
+#include "services/replay/bundle.h"
+#include "services/replay/trace_export.h"
+
+namespace hone::cli {
+namespace {
+
+struct Flags {
+  std::string run;
+  std::string iterations;
+  std::string out;
+  std::string jsonl;
+  bool html = false;
+  bool redact = false;
+};
+
+absl::Status WriteText(const RecordedRun& run, const IterationRange& range, const Flags& flags) {
+  std::error_code error;
+  if (std::filesystem::exists(flags.out, error)) {
+    return absl::AlreadyExistsError(absl::StrCat(flags.out, " exists"));
+  }
+  std::ofstream out(flags.out, std::ios::binary);
+  TraceExport traces(run, range.first, range.last, flags.redact);
+  const absl::Status written = flags.html                 ? traces.WriteHtml(out)
+                               : flags.jsonl == "inspect" ? traces.WriteInspectLog(out)
+                                                          : traces.WriteVerlRows(out);
+  out.close();
+  if (written.ok() && out) return absl::OkStatus();
+  std::filesystem::remove(flags.out, error);
+  return written.ok() ? absl::ResourceExhaustedError("cannot write all of " + flags.out) : written;
+}
+
+int Exported(const Flags& flags, const Globals& globals) {
+  const bool text = flags.html || !flags.jsonl.empty();
+  if (flags.html && !flags.jsonl.empty()) {
+    return Fail(absl::InvalidArgumentError("export: --html or --jsonl, not both"), globals);
+  }
+  if (flags.redact && !text) {
+    return Fail(absl::InvalidArgumentError(
+                    "export: a file without its texts cannot be replayed; --redact goes with "
+                    "--jsonl or --html"),
+                globals);
+  }
+  auto run = RecordedRun::Open(flags.run);
+  if (!run.ok()) return Fail(run.status(), globals);
+  absl::StatusOr<IterationRange> range =
+      IterationRange{(*run)->first_iteration(), (*run)->last_iteration()};
+  if (!flags.iterations.empty()) range = ParseIterations(flags.iterations, **run);
+  if (range.ok() && range->first < 1) {
+    range = absl::NotFoundError(flags.run + " has no finished iteration");
+  }
+  if (!range.ok()) return Fail(range.status(), globals);
+  const absl::Status written = text ? WriteText(**run, *range, flags)
+                                    : WriteBundle(**run, range->first, range->last, flags.out);
+  if (!written.ok()) return Fail(written, globals);
+  std::error_code error;
+  const uint64_t bytes = std::filesystem::file_size(flags.out, error);
+  if (globals.json) {
+    WriteRow({{"path", flags.out}, {"iterations", {range->first, range->last}}, {"bytes", bytes}});
+  } else {
+    std::cout << Sanitise(flags.out) << "  iterations " << range->first << " to " << range->last
+              << ", " << bytes << " bytes\n";
+  }
+  return kDone;
+}
+
+}  // namespace
+
+Action SetUpExport(CLI::App& app, const Globals& globals) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("RUN", flags->run, "a run's directory, or a file of `hone export`")->required();
+  app.add_option("--iterations", flags->iterations, "N or A..B; default: all");
+  app.add_option("-o,--out", flags->out, "the new file")->required();
+  app.add_option(
+         "--jsonl", flags->jsonl,
+         "verl: a JSON line a completion, as verl dumps rollouts; inspect: a log of Inspect")
+      ->check(CLI::IsMember({"verl", "inspect"}));
+  app.add_flag("--html", flags->html, "one page that needs nothing else and runs no script");
+  app.add_flag("--redact", flags->redact, "of --jsonl and --html: without the texts");
+  app.footer("Without --jsonl and --html: a file that `hone replay FILE` makes again elsewhere.");
+  return [flags, &globals] { return Exported(*flags, globals); };
+}
+
+}  // namespace hone::cli
