@@ -22,7 +22,8 @@ constexpr absl::string_view kPrefix = "base_model.model.";
 constexpr JsonLimits kLimits = {size_t{16} << 20, 8, int64_t{1} << 20};
 
 // Keys that do not change what an adapter computes, whatever they say.
-constexpr std::array<absl::string_view, 22> kAnyValue = {"base_model_name_or_path",
+constexpr std::array<absl::string_view, 23> kAnyValue = {"target_parameters",
+                                                         "base_model_name_or_path",
                                                          "peft_type",
                                                          "task_type",
                                                          "inference_mode",
@@ -136,13 +137,22 @@ std::string AdapterConfigJson(const ParameterRegistry& adapted, const std::strin
     ++count;
     if (adapted.Find(LoraName(info.name, 'A')) != nullptr) modules.push_back(module);
   }
-  std::set<std::string> targets;
+  // Beside routed experts peft takes any target_modules called gate_proj, up_proj or down_proj for
+  // the experts' (it fuses them, as transformers 5 does), so the others are named as parameters.
+  const bool experts = ends.count("gate_proj") > 0;
+  std::set<std::string> targets, parameters;
   for (const auto& [end, found] : ends) {
     const auto& [count, modules] = found;
-    if (static_cast<int64_t>(modules.size()) == count) {
-      targets.insert(end);
-    } else {
-      targets.insert(modules.begin(), modules.end());
+    const bool whole = static_cast<int64_t>(modules.size()) == count;
+    const std::vector<std::string> names = whole ? std::vector<std::string>{end} : modules;
+    const absl::string_view last = absl::string_view(end).substr(end.rfind('.') + 1);
+    const bool feed_forward = last == "gate_proj" || last == "up_proj" || last == "down_proj";
+    for (const std::string& name : names) {
+      if (experts && feed_forward && end != last) {
+        parameters.insert(name + ".weight");
+      } else {
+        targets.insert(name);
+      }
     }
   }
   const LoraOptions& lora = adapted.adaptation().lora;
@@ -160,6 +170,7 @@ std::string AdapterConfigJson(const ParameterRegistry& adapted, const std::strin
       {"inference_mode", true},
       {"modules_to_save", nullptr},
       {"target_modules", targets},
+      {"target_parameters", parameters},
   };
   return out.dump(2) + "\n";
 }

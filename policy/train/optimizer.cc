@@ -19,6 +19,12 @@ double Power(double base, int64_t n) {
   return out;
 }
 
+double SumUp(const double* values, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += values[i];
+  return sum;
+}
+
 }  // namespace
 
 absl::Status CheckAdamW(const AdamWParams& params) {
