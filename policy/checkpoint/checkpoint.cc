@@ -82,9 +82,20 @@ absl::Status CheckShardsListed(const std::string& directory, const WeightFiles& 
 }
 
 absl::Status OpenWeights(FileSystem& files, const std::string& directory,
-                         const CheckpointManifest* manifest, OpenedCheckpoint* out) {
+                         const CheckpointManifest* manifest, bool mtp, OpenedCheckpoint* out) {
   absl::StatusOr<ReadConfig> config = ReadConfigFile(files, directory);
   if (!config.ok()) return config.status();
+  if (mtp && config->file.num_nextn_predict_layers == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(directory, ": the model has no module that predicts further ahead ",
+                     "(num_nextn_predict_layers), so none can train"));
+  }
+  if (mtp && config->file.num_nextn_predict_layers > 1) {
+    return absl::UnimplementedError(absl::StrCat(
+        directory, ": the model has ", config->file.num_nextn_predict_layers,
+        " modules that predict further ahead (num_nextn_predict_layers); Hone trains one"));
+  }
+  config->file.config.mtp_layers = mtp ? 1 : 0;
   absl::StatusOr<WeightFiles> opened = WeightFiles::Open(files, directory, manifest);
   if (!opened.ok()) return opened.status();
   if (manifest != nullptr) {
@@ -270,7 +281,7 @@ absl::StatusOr<std::vector<float>> ReadAll(const ParameterRegistry& registry,
 }  // namespace
 
 absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& directory, bool weights_only,
-                                                FileSystem& files) {
+                                                FileSystem& files, bool mtp) {
   absl::StatusOr<CheckpointManifest> manifest = ReadManifest(files, directory);
   const bool plain = absl::IsNotFound(manifest.status());
   if (!manifest.ok() && !plain) return manifest.status();
@@ -282,7 +293,7 @@ absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& directory, bo
   if (!adapters.ok()) return adapters.status();
   OpenedCheckpoint out;
   status = *adapters ? OpenAdapters(files, directory, &out)
-                     : OpenWeights(files, directory, listed, &out);
+                     : OpenWeights(files, directory, listed, mtp, &out);
   if (status.ok()) status = ReadTexts(files, directory, listed, &out.state);
   if (status.ok() && !plain && !weights_only) {
     status = OpenLearnerFiles(files, directory, *manifest, &out);

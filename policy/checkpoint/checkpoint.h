@@ -89,8 +89,12 @@ struct SaveOptions {
 // A directory of a model, or of adapters (ours or peft's): then of the base that it names too.
 // Checks the digests of the files that are to be read where there is a hone.json, then names and
 // shapes of every tensor; no value is read. Errors as ReadPolicyState.
+// With `mtp` the module that predicts further ahead is among the parameters
+// (state.config.mtp_layers is 1), else its tensors are carried; FAILED_PRECONDITION when the model
+// has none.
 absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& directory, bool weights_only,
-                                                FileSystem& files = RealFileSystem());
+                                                FileSystem& files = RealFileSystem(),
+                                                bool mtp = false);
 // DATA_LOSS when `found`, the hash of values that were loaded, is not what hone.json says.
 absl::Status CheckWeightsHash(const OpenedCheckpoint& opened, const std::string& directory,
                               const std::string& found);

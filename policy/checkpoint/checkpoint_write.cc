@@ -156,6 +156,13 @@ absl::Status WriteWeights(const PolicyState& state, const StateArrays& arrays,
     for (size_t i = 0; i < tensors.size(); ++i) tensors[i].name = AdapterTensorName(parameters[i]);
     return writer->Tensors(kAdapterWeightsName, std::move(tensors));
   }
+  for (const auto& [copy, of] : MtpCopies(state.config)) {
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters[i].name != of) continue;
+      tensors.push_back(tensors[i]);
+      tensors.back().name = copy;
+    }
+  }
   for (const CarriedTensor& tensor : state.carried.tensors) {
     tensors.push_back({tensor.name, tensor.shape, tensor.dtype, nullptr, tensor.read});
   }

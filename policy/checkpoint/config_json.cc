@@ -391,6 +391,7 @@ absl::StatusOr<ConfigFile> ParseConfigJson(absl::string_view text) {
   ReadTokenIds("bos_token_id", &config.bos_token_id, nullptr, &fields);
   ReadTokenIds("eos_token_id", &config.eos_token_id, &config.more_eos_token_ids, &fields);
   fields.Optional("num_nextn_predict_layers", &file.num_nextn_predict_layers);
+  fields.Optional("mtp_pre_norm", &config.mtp_pre_norm);  // Hone's own key
   if (!fields.status().ok()) return fields.status();
   if (absl::Status status = config.Validate(); !status.ok()) return status;
   const int64_t expert_tensors = int64_t{3} * config.MoeLayers() * config.n_routed_experts;

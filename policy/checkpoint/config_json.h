@@ -18,7 +18,8 @@ namespace hone {
 
 struct ConfigFile {
   ModelConfig config;
-  // Extra layers for predicting tokens further ahead, which Hone does not load.
+  // Modules that predict tokens further ahead. Whether one is loaded is not the file's to say:
+  // config.mtp_layers is 0.
   int32_t num_nextn_predict_layers = 0;
   // Weights in 8-bit floats (e4m3) with a scale for each such block of rows and columns; {0, 0}:
   // plain weights.

@@ -119,6 +119,7 @@ ordered_json FreshConfig(const ModelConfig& config, const char* dtype) {
     for (const int32_t token : config.more_eos_token_ids) out["eos_token_id"].push_back(token);
   }
   out["torch_dtype"] = dtype;
+  if (config.mtp_pre_norm) out["mtp_pre_norm"] = true;
   if (config.latent_norm_eps != ModelConfig().latent_norm_eps) {
     out["latent_norm_eps"] = config.latent_norm_eps;
   }
@@ -136,9 +137,13 @@ std::string ConfigJson(const ModelConfig& config, DType dtype) {
   // What is saved is never quantised; the name of the dtype's key is the file's.
   const bool newer = source.find("\"dtype\"") != source.npos;
   const nlohmann::ordered_json set = {{newer ? "dtype" : "torch_dtype", type}};
+  ModelConfig trunk = config;
+  trunk.mtp_layers = 0;  // as it is read: the file says how many modules there are, not this
   const std::string kept = EditJsonObject(source, set, {"quantization_config"});
   const absl::StatusOr<ConfigFile> read = ParseConfigJson(kept);
-  if (read.ok() && read->config == config) return kept;
+  if (read.ok() && read->config == trunk && read->num_nextn_predict_layers >= config.mtp_layers) {
+    return kept;
+  }
   return EditJsonObject(source, fresh, {"quantization_config", "rope_parameters", "dtype"});
 }
 

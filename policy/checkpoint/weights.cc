@@ -63,11 +63,23 @@ bool IsFurtherLayer(const std::string& name, const ConfigFile& config) {
 
 // What published files hold beside the model, and every loader passes over.
 bool IsJunk(const std::string& name, const ConfigFile& config) {
+  for (const auto& [copy, of] : MtpCopies(config.config)) {
+    if (name == copy) return true;
+  }
   return absl::EndsWith(name, ".rotary_emb.inv_freq") ||
          (config.config.tie_word_embeddings && name == "lm_head.weight");
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> MtpCopies(const ModelConfig& config) {
+  if (config.mtp_layers == 0) return {};
+  const std::string layer = absl::StrCat("model.layers.", config.num_hidden_layers, ".");
+  const std::string embedding = "model.embed_tokens.weight";
+  return {{absl::StrCat(layer, "embed_tokens.weight"), embedding},
+          {absl::StrCat(layer, "shared_head.head.weight"),
+           config.tie_word_embeddings ? embedding : "lm_head.weight"}};
+}
 
 absl::StatusOr<ModelWeights::Source> ModelWeights::Find(const WeightFiles& files,
                                                         const ConfigFile& config,

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -83,6 +84,10 @@ struct CarriedTensor {
   ReadElements read;
 };
 
+// What published files hold twice: the module's own copies, and what they are copies of. None
+// without a module.
+std::vector<std::pair<std::string, std::string>> MtpCopies(const ModelConfig& config);
+
 // Where every parameter of a model lies in weight files. Thread-safe.
 class ModelWeights {
  public:
@@ -90,6 +95,8 @@ class ModelWeights {
   // or fused (experts.gate_up_proj [E, 2F, C] and experts.down_proj [E, C, F]); a matrix in fp8 and
   // its scales may lie in different files. DATA_LOSS names what is absent, too many or of another
   // shape; UNIMPLEMENTED a number format.
+  // With config.config.mtp_layers a module that predicts further ahead is one of the parameters;
+  // its copies of embedding and head are left out.
   static absl::StatusOr<ModelWeights> Resolve(std::shared_ptr<const WeightFiles> files,
                                               const ConfigFile& config,
                                               const BlockQuantization& quantization);

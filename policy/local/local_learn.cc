@@ -162,6 +162,8 @@ absl::StatusOr<ForwardBackwardResult> LocalPolicy::Core::ForwardBackward(
   pass.packed.vocabulary = request.mask_vocabulary ? shape.vocabulary : shape.rows;
   pass.max_rows = options.max_rows_per_pass;
   pass.balance_alpha = options.balance_alpha;
+  pass.mtp_weight = options.mtp.loss_weight;
+  pass.mtp_detach = options.mtp.detach;
   pass.forward_only = request.forward_only;
   pass.live_routes = request.live_routes;
   std::vector<SequenceOutcome> outcomes(request.sequences.size());

@@ -42,6 +42,15 @@ absl::Status CheckOptions(const LocalPolicyOptions& options) {
   if (!(options.balance_alpha >= 0 && options.balance_alpha <= 1e6)) {
     return Refuse("balance_alpha must be in [0, 1e6]");
   }
+  if (!(options.mtp.loss_weight >= 0 && options.mtp.loss_weight <= 100)) {
+    return Refuse("mtp.loss_weight must be in [0, 100]");
+  }
+  if (options.mtp.loss_weight > 0 && options.config.mtp_layers == 0) {
+    return Refuse("mtp.loss_weight needs a module that predicts further ahead; the model has none");
+  }
+  if (options.mtp.loss_weight > 0 && options.adaptation.lora.r > 0) {
+    return Refuse("mtp.loss_weight does not apply: lora freezes every weight, the module's too");
+  }
   const bool moe = options.config.MoeLayers() > 0;
   if (!moe && (options.router_bias_rate > 0 || options.balance_alpha > 0)) {
     return Refuse(

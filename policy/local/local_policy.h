@@ -27,6 +27,12 @@
 
 namespace hone {
 
+// A module that predicts one token further ahead (docs/mtp.md).
+struct MtpOptions {
+  double loss_weight = 0;  // of its cross entropy in the loss; 0: it is carried along
+  bool detach = true;      // its loss moves the module alone, and no bit of the rest
+};
+
 struct LocalPolicyOptions {
   ModelConfig config;                // CreateFromState: leave empty, or equal to the state's
   DType dtype = DType::kFloat32;     // CreateFromState: the state's is taken
@@ -44,6 +50,7 @@ struct LocalPolicyOptions {
   // and the directory's weights stay where they are (docs/lora.md). What is frozen is neither
   // stepped nor counted in norms.
   AdaptationOptions adaptation;
+  MtpOptions mtp;               // not with adapters
   uint64_t init_seed = 0;       // of Create's weights, and of adapters that do not exist yet
   bool hash_every_step = true;  // false: OptimStepResult's hashes stay empty (pretraining)
   // false: to generate and score only. Weights are kept once, as kernels read them; there is no

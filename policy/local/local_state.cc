@@ -220,8 +220,10 @@ absl::Status LocalPolicy::Core::LoadWeights(const OpenedCheckpoint& opened,
     const absl::Status status =
         model->Load([&](const ParameterInfo& info, int64_t first, int64_t count, float* to) {
           absl::Status read = opened.arrays.values(info, first, count, to);
-          if (first == 0) hasher.Begin(info);
-          hasher.Values(to, count);
+          if (InWeightsHash(info)) {
+            if (first == 0) hasher.Begin(info);
+            hasher.Values(to, count);
+          }
           return read;
         });
     if (!status.ok()) return status;
@@ -293,7 +295,8 @@ absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromState(
 
 absl::StatusOr<std::unique_ptr<LocalPolicy>> LocalPolicy::CreateFromDirectory(
     const std::string& directory, bool weights_only, const LocalPolicyOptions& options) {
-  const auto opened = OpenCheckpoint(directory, weights_only);
+  const auto opened = OpenCheckpoint(directory, weights_only, RealFileSystem(),
+                                     options.trainable && options.mtp.loss_weight > 0);
   if (!opened.ok()) return opened.status();
   return Core::CreateFrom(*opened, directory, weights_only, options);
 }
@@ -342,7 +345,8 @@ absl::Status LocalPolicy::SaveState(const std::string& directory) {
 absl::Status LocalPolicy::LoadState(const std::string& directory, bool weights_only) {
   const absl::Status trainable = core_->CheckTrainable("load_state");
   if (!trainable.ok()) return trainable;
-  const auto opened = OpenCheckpoint(directory, weights_only);
+  const auto opened =
+      OpenCheckpoint(directory, weights_only, RealFileSystem(), core_->options.mtp.loss_weight > 0);
   if (!opened.ok()) return opened.status();
   std::lock_guard<std::mutex> learner(core_->learner);
   const auto merged = OptionsFor(opened->state, core_->options);

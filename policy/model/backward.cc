@@ -34,24 +34,28 @@ void AllocateAttention(const ModelConfig& config, int64_t rows, Arena& arena,
 }
 
 template <typename Real>
-BackwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Arena& arena) {
+BackwardScratch<Real> AllocateScratch(const Model<Real>& model,
+                                      absl::Span<const LayerLayout<Real>> layers, int64_t rows,
+                                      Arena& arena) {
   const ModelConfig& config = model.config();
   const int64_t width = config.hidden_size;
+  bool dense = false, moe = false;
+  for (const LayerLayout<Real>& layer : layers) (layer.moe ? moe : dense) = true;
   BackwardScratch<Real> s;
   AllocateAttention(config, rows, arena, &s);
   s.normed = Matrix<Real>(arena, rows, width);
   s.d_normed = Matrix<Real>(arena, rows, width);
-  if (model.layout().moe_layers < config.num_hidden_layers) {
+  if (dense) {
     s.hidden = Matrix<Real>(arena, rows, config.intermediate_size);
     s.d_gate = Matrix<Real>(arena, rows, config.intermediate_size);
     s.d_up = Matrix<Real>(arena, rows, config.intermediate_size);
   }
   const int64_t rank = model.options().adaptation.lora.r;
   if (rank > 0) {
-    const int64_t most = model.layout().moe_layers > 0 ? rows * config.num_experts_per_tok : rows;
+    const int64_t most = moe ? rows * config.num_experts_per_tok : rows;
     s.low_rank = arena.Allocate<Real>(most * rank);
   }
-  if (model.layout().moe_layers == 0) return s;
+  if (!moe) return s;
   const int64_t slots = rows * config.num_experts_per_tok, inner = config.moe_intermediate_size;
   if (config.n_shared_experts > 0) {
     s.shared_hidden = Matrix<Real>(arena, rows, config.n_shared_experts * inner);
@@ -73,25 +77,38 @@ BackwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Ar
 }  // namespace
 
 template <typename Real>
+void BackwardLayers(const Model<Real>& model, const RowBatch<Real>& batch,
+                    const BackwardBatch<Real>& backward, absl::Span<const LayerLayout<Real>> layers,
+                    const ForwardTrace<Real>& trace, View<Real, 2> d_x, Real* gradient,
+                    Arena& arena) {
+  assert(model.options().trainable && trace.layers.size() == layers.size());
+  const BackwardScratch<Real> scratch = AllocateScratch(model, layers, d_x.shape[0], arena);
+  const Ops<Real> ops{model.table(), scratch.low_rank};
+  for (size_t i = layers.size(); i-- > 0;) {
+    const LayerBackward<Real> run{model,           batch, backward, layers[i],
+                                  trace.layers[i], ops,   gradient};
+    FeedForwardBackward(run, scratch, d_x);
+    AttentionBackward(run, scratch, d_x);
+  }
+}
+
+template <typename Real>
 void BackwardRows(const Model<Real>& model, const RowBatch<Real>& batch,
                   const BackwardBatch<Real>& backward, const ForwardTrace<Real>& trace,
                   View<Real, 2> d_x, Real* gradient, Arena& arena) {
   const ModelLayout<Real>& layout = model.layout();
-  assert(model.options().trainable && trace.layers.size() == layout.layers.size());
-  const BackwardScratch<Real> scratch = AllocateScratch(model, d_x.shape[0], arena);
-  for (size_t i = layout.layers.size(); i-- > 0;) {
-    const LayerBackward<Real> run{model,           batch,
-                                  backward,        layout.layers[i],
-                                  trace.layers[i], Ops<Real>{model.table(), scratch.low_rank},
-                                  gradient};
-    FeedForwardBackward(run, scratch, d_x);
-    AttentionBackward(run, scratch, d_x);
-  }
+  BackwardLayers<Real>(model, batch, backward, layout.layers, trace, d_x, gradient, arena);
   if (!layout.embedding_trainable) return;
   const View<Real, 2> d_embedding(gradient + layout.embedding_offset, layout.embedding.shape);
   model.table().embedding_backward(nullptr, {batch.tokens, d_x, d_embedding});
 }
 
+template void BackwardLayers(const Model<float>&, const RowBatch<float>&,
+                             const BackwardBatch<float>&, absl::Span<const LayerLayout<float>>,
+                             const ForwardTrace<float>&, View<float, 2>, float*, Arena&);
+template void BackwardLayers(const Model<double>&, const RowBatch<double>&,
+                             const BackwardBatch<double>&, absl::Span<const LayerLayout<double>>,
+                             const ForwardTrace<double>&, View<double, 2>, double*, Arena&);
 template void BackwardRows(const Model<float>&, const RowBatch<float>&, const BackwardBatch<float>&,
                            const ForwardTrace<float>&, View<float, 2>, float*, Arena&);
 template void BackwardRows(const Model<double>&, const RowBatch<double>&,

@@ -17,6 +17,14 @@ struct BackwardBatch {
   View<Real, 2> balance_loss;            // [moe_layers, B] device; written where alpha is not 0
 };
 
+// Of ForwardLayers. d_x [M, C] comes in as the gradient of what the layers gave and goes out as
+// that of what they were given.
+template <typename Real>
+void BackwardLayers(const Model<Real>& model, const RowBatch<Real>& batch,
+                    const BackwardBatch<Real>& backward, absl::Span<const LayerLayout<Real>> layers,
+                    const ForwardTrace<Real>& trace, View<Real, 2> d_x, Real* gradient,
+                    Arena& arena);
+
 // Adds dLoss/dvalues to `gradient` (device, flat) given d_x = dLoss/d(trace.output), [M, C], which
 // is used up. REQUIRES: a kept trace of this batch; a trainable model.
 template <typename Real>

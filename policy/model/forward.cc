@@ -58,10 +58,19 @@ LayerTrace<Real> AllocateAttention(const ModelConfig& config, int64_t rows, bool
   return t;
 }
 
+// Whether any of the layers is of experts, or dense.
 template <typename Real>
-ForwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Arena& arena) {
-  const ModelConfig& config = model.config();
-  const int32_t moe_layers = model.layout().moe_layers;
+bool Has(absl::Span<const LayerLayout<Real>> layers, bool moe) {
+  for (const LayerLayout<Real>& layer : layers) {
+    if (layer.moe == moe) return true;
+  }
+  return false;
+}
+
+template <typename Real>
+ForwardScratch<Real> AllocateScratch(const ModelConfig& config,
+                                     absl::Span<const LayerLayout<Real>> layers, int64_t rows,
+                                     Arena& arena) {
   ForwardScratch<Real> s;
   s.normed = Matrix<Real>(arena, rows, config.hidden_size);
   if (config.q_lora_rank > 0) s.q_a_normed = Matrix<Real>(arena, rows, config.q_lora_rank);
@@ -69,10 +78,10 @@ ForwardScratch<Real> AllocateScratch(const Model<Real>& model, int64_t rows, Are
     const kernels::CacheRow cache = config.Cache();
     s.k_normed = Heads(Matrix<Real>(arena, rows, cache.heads * cache.key_width), cache.heads);
   }
-  if (moe_layers < config.num_hidden_layers) {
+  if (Has(layers, false)) {
     s.hidden = Matrix<Real>(arena, rows, config.intermediate_size);
   }
-  if (moe_layers > 0) {
+  if (Has(layers, true)) {
     const int64_t slots = rows * config.num_experts_per_tok;
     const int64_t shared = int64_t{config.n_shared_experts} * config.moe_intermediate_size;
     if (shared > 0) s.shared_hidden = Matrix<Real>(arena, rows, shared);
@@ -192,16 +201,18 @@ void TakeExperts(const ForwardTrace<Real>& trace, int64_t moe_index, int64_t fir
 }  // namespace
 
 template <typename Real>
-void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool keep, Arena& arena,
-                 ForwardTrace<Real>* trace) {
+void ForwardLayers(const Model<Real>& model, const RowBatch<Real>& batch,
+                   absl::Span<const LayerLayout<Real>> layers, View<Real, 2> x, bool keep,
+                   Arena& arena, ForwardTrace<Real>* trace) {
   const ModelConfig& config = model.config();
-  const ModelLayout<Real>& layout = model.layout();
   const int64_t rows = batch.tokens.shape[0], chosen = config.num_experts_per_tok;
   assert(rows > 0);
   const int64_t together = keep ? rows : std::min(rows, kForwardRows);
-  trace->scratch = AllocateScratch(model, together, arena);
-  trace->experts = {arena.Allocate<int32_t>(layout.moe_layers * rows * chosen),
-                    {layout.moe_layers, rows, chosen}};
+  const int64_t moe_layers =
+      std::count_if(layers.begin(), layers.end(), [](const auto& layer) { return layer.moe; });
+  trace->scratch = AllocateScratch(config, layers, together, arena);
+  trace->experts = {arena.Allocate<int32_t>(moe_layers * rows * chosen),
+                    {moe_layers, rows, chosen}};
   trace->live_experts = {};
   if (batch.live_routes && !batch.route_runs.empty()) {
     trace->live_experts = {arena.Allocate<int32_t>(trace->experts.size()), trace->experts.shape};
@@ -210,10 +221,8 @@ void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool kee
   trace->layers.clear();
   TraceSource<Real> traces(model, together, keep, arena);
   std::vector<RouteRun> runs;
-  View<Real, 2> x = Matrix<Real>(arena, rows, config.hidden_size);
-  model.table().embedding(nullptr, {batch.tokens, layout.embedding, x});
-  for (int32_t i = 0; i < config.num_hidden_layers; ++i) {
-    const LayerLayout<Real>& layer = layout.layers[static_cast<size_t>(i)];
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const LayerLayout<Real>& layer = layers[i];
     LayerTrace<Real> t = traces.For(layer);
     const View<Real, 2> out = keep ? Matrix<Real>(arena, rows, config.hidden_size) : x;
     for (int64_t first = 0; first < rows; first += together) {
@@ -221,8 +230,8 @@ void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool kee
       if (layer.moe) TakeExperts(*trace, layer.moe_index, first, count, &t);
       LayerTrace<Real> part = FirstRows(t, count, chosen);
       part.input = x.Rows(first, count);
-      RunLayer(model, Part(batch, first, count, &runs), i, FirstRows(trace->scratch, count, chosen),
-               part, out.Rows(first, count));
+      RunLayer(model, Part(batch, first, count, &runs), layer, static_cast<int64_t>(i),
+               FirstRows(trace->scratch, count, chosen), part, out.Rows(first, count));
       if (keep) trace->layers.push_back(part);
     }
     x = out;
@@ -231,11 +240,26 @@ void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool kee
 }
 
 template <typename Real>
+void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool keep, Arena& arena,
+                 ForwardTrace<Real>* trace) {
+  const ModelLayout<Real>& layout = model.layout();
+  const View<Real, 2> x = Matrix<Real>(arena, batch.tokens.shape[0], model.config().hidden_size);
+  model.table().embedding(nullptr, {batch.tokens, layout.embedding, x});
+  ForwardLayers<Real>(model, batch, layout.layers, x, keep, arena, trace);
+}
+
+template <typename Real>
 void GatherRows(const Model<Real>& model, View<Real, 2> x, View<const int32_t, 1> rows,
                 View<Real, 2> gathered) {
   model.table().embedding(nullptr, {rows, x, gathered});
 }
 
+template void ForwardLayers(const Model<float>&, const RowBatch<float>&,
+                            absl::Span<const LayerLayout<float>>, View<float, 2>, bool, Arena&,
+                            ForwardTrace<float>*);
+template void ForwardLayers(const Model<double>&, const RowBatch<double>&,
+                            absl::Span<const LayerLayout<double>>, View<double, 2>, bool, Arena&,
+                            ForwardTrace<double>*);
 template void ForwardRows(const Model<float>&, const RowBatch<float>&, bool, Arena&,
                           ForwardTrace<float>*);
 template void ForwardRows(const Model<double>&, const RowBatch<double>&, bool, Arena&,

@@ -45,6 +45,8 @@ class LayoutBuilder {
     layout_.final_norm = Norm("model.norm.weight", config_.rms_norm_eps);
     layout_.head =
         Matrix(config_.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+    layout_.mtp = {};
+    if (config_.mtp_layers > 0) Mtp(absl::StrCat("model.layers.", config_.num_hidden_layers, "."));
     layout_.attention_scale = static_cast<Real>(config_.AttentionScale());
     return sizes_;
   }
@@ -264,6 +266,15 @@ class LayoutBuilder {
       layer->unabsorb.back().low_rank = Adapter(kv_b, a, value_row, value);
     }
     layer->o = Matrix(prefix + "o_proj.weight");
+  }
+
+  void Mtp(const std::string& prefix) {
+    layout_.mtp.embedding_norm = Norm(prefix + "enorm.weight", config_.rms_norm_eps);
+    layout_.mtp.hidden_norm = Norm(prefix + "hnorm.weight", config_.rms_norm_eps);
+    layout_.mtp.join = Matrix(prefix + "eh_proj.weight");
+    layout_.mtp.layers.push_back(Layer(config_.num_hidden_layers));
+    if (layout_.mtp.layers[0].moe) layout_.mtp.layers[0].moe_index = 0;
+    layout_.mtp.head_norm = Norm(prefix + "shared_head.norm.weight", config_.rms_norm_eps);
   }
 
   LayerLayout<Real> Layer(int32_t index) {

@@ -133,6 +133,14 @@ struct MergedMatrix {
   std::vector<kernels::PackArgs<Real>> packs;  // of merge.y
 };
 
+// The module that predicts one token further ahead (mtp_pass.h).
+template <typename Real>
+struct MtpLayout {
+  Gain<Real> embedding_norm, hidden_norm, head_norm;
+  Linear<Real> join;                      // [C, 2C], embedding's part first
+  std::vector<LayerLayout<Real>> layers;  // one, or none: there is no module
+};
+
 template <typename Real>
 struct ModelLayout {
   std::vector<LayerLayout<Real>> layers;
@@ -144,6 +152,7 @@ struct ModelLayout {
   View<const Real, 3> rope;  // [P, D/2, 2]
   Real attention_scale = 0;
   int32_t moe_layers = 0;
+  MtpLayout<Real> mtp;
 
   std::vector<kernels::PackArgs<Real>> packs;  // of values, in the order of packing
   std::vector<MergedMatrix<Real>> merged;      // those with adapters, after the others

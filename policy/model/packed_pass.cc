@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "policy/model/backward.h"
+#include "policy/model/mtp_pass.h"
 #include "policy/model/rows.h"
 #include "policy/model/staging.h"
 
@@ -25,6 +26,7 @@ struct PackedPass<Real>::State {
         ops{the_model.table()},
         arena(the_model.device()),
         backward_arena(the_model.device()),
+        mtp(the_model),
         staging(the_model.device()),
         backward_staging(the_model.device()) {}
 
@@ -42,6 +44,7 @@ struct PackedPass<Real>::State {
   View<Real, 2> ChunkLogits(int64_t first, int64_t count);
   PackedResult<Real> Collect();
   void CollectRoutes(PackedResult<Real>* result);
+  void RunMtp(absl::Span<const PackedSequence> packed, PackedResult<Real>* result);
   void CountFlips(absl::Span<const PackedSequence> packed, PackedResult<Real>* result) const;
   void HeadBackward(const Gradients& gradients, View<Real, 2> d_x, Real* gradient);
 
@@ -49,6 +52,7 @@ struct PackedPass<Real>::State {
   Ops<Real> ops;
   Arena arena;
   Arena backward_arena;
+  MtpPass<Real> mtp;
   Staging staging;
   Staging backward_staging;
 
@@ -78,6 +82,7 @@ void PackedPass<Real>::State::Measure(absl::Span<const PackedSequence> packed,
   assert(!packed.empty() && options.vocabulary >= 1 &&
          options.vocabulary <= model.config().vocab_size);
   assert(!options.keep_for_backward || model.options().trainable);
+  assert(!options.want_mtp || (options.keep_for_backward && !model.layout().mtp.layers.empty()));
   sequences.clear();
   route_runs.clear();
   rows = targets = longest = 0;
@@ -281,6 +286,22 @@ void PackedPass<Real>::State::CollectRoutes(PackedResult<Real>* result) {
   }
 }
 
+template <typename Real>
+void PackedPass<Real>::State::RunMtp(absl::Span<const PackedSequence> packed,
+                                     PackedResult<Real>* result) {
+  MtpInput<Real> input;
+  input.sequences = packed;
+  int64_t first = 0;
+  for (const Sequence& sequence : sequences) {
+    input.first_rows.push_back(first);
+    first += sequence.rows;
+  }
+  input.hidden = trace.output;
+  input.pages = batch.pages;
+  input.vocabulary = options.vocabulary;
+  mtp.Forward(input, arena, &result->mtp_logprobs, &result->mtp_argmax);
+}
+
 // Rows of a sequence's T - 1 are compared: its last token is read by nobody.
 template <typename Real>
 void PackedPass<Real>::State::CountFlips(absl::Span<const PackedSequence> packed,
@@ -374,6 +395,7 @@ PackedResult<Real> PackedPass<Real>::Forward(absl::Span<const PackedSequence> se
     if (s.targets > 0) s.RunHead();
   }
   PackedResult<Real> result = s.Collect();
+  if (options.want_mtp && s.rows > 0) s.RunMtp(sequences, &result);
   s.CountFlips(sequences, &result);
   return result;
 }
@@ -392,6 +414,10 @@ std::vector<Real> PackedPass<Real>::Backward(const Gradients& gradients, Real* g
   const View<Real, 2> d_x = Matrix<Real>(s.backward_arena, s.rows, s.model.config().hidden_size);
   device.Zero(d_x.data, static_cast<size_t>(d_x.size()) * sizeof(Real), nullptr);
   if (s.targets > 0) s.HeadBackward(gradients, d_x, gradient);
+  if (!gradients.d_mtp_logprobs.empty()) {
+    assert(s.options.want_mtp && gradients.d_mtp_logprobs.size() == count);
+    s.mtp.Backward(gradients.d_mtp_logprobs, gradients.mtp_detach, d_x, gradient, s.backward_arena);
+  }
 
   BackwardBatch<Real> backward;
   backward.row_base = s.row_base;

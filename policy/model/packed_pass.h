@@ -43,6 +43,9 @@ struct PackedOptions {
   bool keep_for_backward = false;
   bool want_argmax = false;
   bool want_routes = false;
+  // Also what a module predicts further ahead (mtp_pass.h). REQUIRES: the model has one,
+  // keep_for_backward.
+  bool want_mtp = false;
 };
 
 // Index t of a sequence is about its token t; index 0 (and those before first_target) is NaN.
@@ -53,6 +56,9 @@ struct PackedResult {
   std::vector<std::vector<TokenId>> argmax;  // [B][T] when wanted, -1 where there is none
   std::vector<Routes> routes;                // [B] when wanted, T rows each
   std::vector<RouteFlips> flips;             // [B] when any sequence has recorded routes
+  // When wanted, of the module: logprob of token t given those before t - 1, and its likeliest one.
+  std::vector<std::vector<Real>> mtp_logprobs;   // [B][T]
+  std::vector<std::vector<TokenId>> mtp_argmax;  // [B][T]
 };
 
 // Scratch for one thread's passes. Not thread-safe; the model must outlive it and must not change
@@ -73,6 +79,9 @@ class PackedPass {
     std::vector<std::vector<Real>> d_entropy;  // may be empty: zero
     // Coefficient of each sequence's balance loss (alpha times its share); may be empty: zero.
     std::vector<Real> balance_alpha;  // [B]
+    // Of mtp_logprobs; may be empty. Detached, it moves the module's own parameters alone.
+    std::vector<std::vector<Real>> d_mtp_logprobs;  // [B][T]
+    bool mtp_detach = true;
   };
   // Adds dLoss/dvalues to `gradient` (device, [trainable_elements]), rows in ascending order.
   // Returns each sequence's balance loss, alpha included (zeros without one).

@@ -20,23 +20,38 @@ class Lister {
   std::vector<ParameterInfo> List() {
     const int64_t vocabulary = config_.vocab_size, width = config_.hidden_size;
     Matrix("model.embed_tokens.weight", vocabulary, width);
-    for (int32_t i = 0; i < config_.num_hidden_layers; ++i) {
-      const std::string layer = absl::StrCat("model.layers.", i, ".");
-      Gain(absl::StrCat(layer, "input_layernorm.weight"), width);
-      Attention(absl::StrCat(layer, "self_attn."));
-      Gain(absl::StrCat(layer, "post_attention_layernorm.weight"), width);
-      if (config_.IsMoe(i)) {
-        Experts(absl::StrCat(layer, "mlp."));
-      } else {
-        FeedForward(absl::StrCat(layer, "mlp."), config_.intermediate_size);
-      }
-    }
+    for (int32_t i = 0; i < config_.num_hidden_layers; ++i) Layer(i);
     Gain("model.norm.weight", width);
     if (!config_.tie_word_embeddings) Matrix("lm_head.weight", vocabulary, width);
+    const size_t trunk = out_.size();
+    for (int32_t k = 0; k < config_.mtp_layers; ++k) Mtp(config_.num_hidden_layers + k);
+    for (size_t i = trunk; i < out_.size(); ++i) out_[i].group = ParameterGroup::kMtp;
     return std::move(out_);
   }
 
  private:
+  void Layer(int32_t i) {
+    const std::string layer = absl::StrCat("model.layers.", i, ".");
+    Gain(absl::StrCat(layer, "input_layernorm.weight"), config_.hidden_size);
+    Attention(absl::StrCat(layer, "self_attn."));
+    Gain(absl::StrCat(layer, "post_attention_layernorm.weight"), config_.hidden_size);
+    if (config_.IsMoe(i)) {
+      Experts(absl::StrCat(layer, "mlp."));
+    } else {
+      FeedForward(absl::StrCat(layer, "mlp."), config_.intermediate_size);
+    }
+  }
+
+  void Mtp(int32_t i) {
+    const std::string layer = absl::StrCat("model.layers.", i, ".");
+    const int64_t width = config_.hidden_size;
+    Gain(absl::StrCat(layer, "enorm.weight"), width);
+    Gain(absl::StrCat(layer, "hnorm.weight"), width);
+    Matrix(absl::StrCat(layer, "eh_proj.weight"), width, 2 * width);
+    Layer(i);
+    Gain(absl::StrCat(layer, "shared_head.norm.weight"), width);
+  }
+
   ParameterInfo& Matrix(std::string name, int64_t out, int64_t in) {
     ParameterInfo info;
     info.name = std::move(name);
@@ -173,6 +188,11 @@ ReadParameter FlatReader(const std::vector<float>& flat, const ParameterRegistry
   };
 }
 
+WeightsHasher::WeightsHasher(const ParameterRegistry& registry) {
+  const auto& all = registry.all();
+  hash_.UpdateU64(static_cast<uint64_t>(std::count_if(all.begin(), all.end(), InWeightsHash)));
+}
+
 void WeightsHasher::Begin(const ParameterInfo& info) {
   hash_.UpdateField(info.name);
   hash_.UpdateU64(info.shape.size());
@@ -185,6 +205,7 @@ absl::StatusOr<std::string> HashParameters(const ParameterRegistry& registry,
   WeightsHasher hash(registry);
   std::vector<float> piece;
   for (const ParameterInfo& info : registry.all()) {
+    if (!InWeightsHash(info)) continue;
     hash.Begin(info);
     for (int64_t first = 0; first < info.elements; first += kPieceElements) {
       const int64_t count = std::min(kPieceElements, info.elements - first);
@@ -200,6 +221,7 @@ absl::StatusOr<std::string> HashParameters(const ParameterRegistry& registry,
 std::string WeightsHash(const ParameterRegistry& registry, const float* flat) {
   WeightsHasher hash(registry);
   for (const ParameterInfo& info : registry.all()) {
+    if (!InWeightsHash(info)) continue;
     hash.Begin(info);
     hash.Values(flat + info.offset, info.elements);
   }

@@ -85,13 +85,17 @@ class ParameterRegistry {
 // outlive the result.
 ReadParameter FlatReader(const std::vector<float>& flat, const ParameterRegistry& registry);
 
+// A module that predicts further ahead is no part of the policy that the hash is of: the same
+// weights have the same hash whether it is loaded or not.
+inline bool InWeightsHash(const ParameterInfo& info) {
+  return info.group != ParameterGroup::kMtp;
+}
+
 // SHA-256 over names, shapes and values (float, little-endian) in registry order: the weights
 // alone, whatever file or process they are in. Fed parameter by parameter, each front to back.
 class WeightsHasher {
  public:
-  explicit WeightsHasher(const ParameterRegistry& registry) {
-    hash_.UpdateU64(registry.all().size());
-  }
+  explicit WeightsHasher(const ParameterRegistry& registry);
   void Begin(const ParameterInfo& info);
   void Values(const float* values, int64_t count) {
     hash_.Update(values, static_cast<size_t>(count) * sizeof(float));

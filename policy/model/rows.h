@@ -104,16 +104,23 @@ struct ForwardTrace {
   View<int32_t, 3> live_experts;
 };
 
+// Layers one after the other, from x [M, C], which is used up. Their experts are numbered by
+// moe_index.
+template <typename Real>
+void ForwardLayers(const Model<Real>& model, const RowBatch<Real>& batch,
+                   absl::Span<const LayerLayout<Real>> layers, View<Real, 2> x, bool keep,
+                   Arena& arena, ForwardTrace<Real>* trace);
+
 // Runs all layers; memory comes from `arena` and lives until its Reset. keep: for Backward.
 template <typename Real>
 void ForwardRows(const Model<Real>& model, const RowBatch<Real>& batch, bool keep, Arena& arena,
                  ForwardTrace<Real>* trace);
 
-// One layer, out = layer(trace->input), appending to and reading from the layer's pages. Unless
+// One layer, out = layer(trace->input), appending to and reading from pages of set `index`. Unless
 // the trace is kept, out may be trace->input.
 template <typename Real>
-void RunLayer(const Model<Real>& model, const RowBatch<Real>& batch, int32_t index,
-              const ForwardScratch<Real>& scratch, const LayerTrace<Real>& trace,
+void RunLayer(const Model<Real>& model, const RowBatch<Real>& batch, const LayerLayout<Real>& layer,
+              int64_t index, const ForwardScratch<Real>& scratch, const LayerTrace<Real>& trace,
               View<Real, 2> out);
 
 // gathered[l] = x[rows[l]].

@@ -147,10 +147,9 @@ struct LayerRun {
 }  // namespace
 
 template <typename Real>
-void RunLayer(const Model<Real>& model, const RowBatch<Real>& batch, int32_t index,
-              const ForwardScratch<Real>& scratch, const LayerTrace<Real>& trace,
+void RunLayer(const Model<Real>& model, const RowBatch<Real>& batch, const LayerLayout<Real>& layer,
+              int64_t index, const ForwardScratch<Real>& scratch, const LayerTrace<Real>& trace,
               View<Real, 2> out) {
-  const LayerLayout<Real>& layer = model.layout().layers[static_cast<size_t>(index)];
   const Ops<Real> ops{model.table()};
   const LayerRun<Real> run{model, batch, layer, scratch, trace, ops, index};
 
@@ -174,9 +173,11 @@ void RunLayer(const Model<Real>& model, const RowBatch<Real>& batch, int32_t ind
   ops.Add(trace.middle, out);
 }
 
-template void RunLayer(const Model<float>&, const RowBatch<float>&, int32_t,
-                       const ForwardScratch<float>&, const LayerTrace<float>&, View<float, 2>);
-template void RunLayer(const Model<double>&, const RowBatch<double>&, int32_t,
-                       const ForwardScratch<double>&, const LayerTrace<double>&, View<double, 2>);
+template void RunLayer(const Model<float>&, const RowBatch<float>&, const LayerLayout<float>&,
+                       int64_t, const ForwardScratch<float>&, const LayerTrace<float>&,
+                       View<float, 2>);
+template void RunLayer(const Model<double>&, const RowBatch<double>&, const LayerLayout<double>&,
+                       int64_t, const ForwardScratch<double>&, const LayerTrace<double>&,
+                       View<double, 2>);
 
 }  // namespace hone

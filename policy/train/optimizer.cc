@@ -57,6 +57,7 @@ absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Create(Model<float>& model
   for (size_t i = 0; i < all.size(); ++i) {
     if (!all[i].trainable) continue;
     optimizer->stepped_.push_back(i);
+    optimizer->trunk_ += all[i].group != ParameterGroup::kMtp;
     rounded |= all[i].dtype == DType::kBFloat16;
   }
   const size_t bytes = static_cast<size_t>(model.registry().trainable_elements()) * sizeof(float);
@@ -102,16 +103,21 @@ absl::StatusOr<StepStats> Optimizer::Step(ThreadTeam& team, const AdamWParams& p
   std::vector<double> host(3 * count);
   model_->device().CopyOut(host.data(), sums, count * sizeof(double), nullptr);
   StepStats stats;
-  stats.grad_norm = std::sqrt(SumUp(host.data(), count));
-  if (!std::isfinite(stats.grad_norm)) {
-    return absl::DataLossError(absl::StrCat("the gradient norm is ", stats.grad_norm,
+  stats.grad_norm = std::sqrt(SumUp(host.data(), trunk_));
+  const double mtp_norm = std::sqrt(SumUp(host.data() + trunk_, count - trunk_));
+  for (const double norm : {stats.grad_norm, mtp_norm}) {
+    if (std::isfinite(norm)) continue;
+    return absl::DataLossError(absl::StrCat("the gradient norm is ", norm,
                                             "; nothing was changed and the pending gradients "
                                             "were dropped"));
   }
   ++steps_;
   kernels::AdamWArgs<float> step;
-  const bool clip = params.max_grad_norm > 0 && stats.grad_norm > params.max_grad_norm;
-  step.grad_scale = clip ? params.max_grad_norm / stats.grad_norm : 1.0;
+  const auto scale = [&params](double norm) {
+    const bool clip = params.max_grad_norm > 0 && norm > params.max_grad_norm;
+    return clip ? params.max_grad_norm / norm : 1.0;
+  };
+  const double trunk_scale = scale(stats.grad_norm), mtp_scale = scale(mtp_norm);
   step.learning_rate = params.learning_rate;
   step.beta1 = params.beta1;
   step.beta2 = params.beta2;
@@ -121,6 +127,7 @@ absl::StatusOr<StepStats> Optimizer::Step(ThreadTeam& team, const AdamWParams& p
   team.Run(static_cast<int>(count), [&](int piece, int) {
     const ParameterInfo& info = all[stepped_[static_cast<size_t>(piece)]];
     kernels::AdamWArgs<float> args = step;
+    args.grad_scale = static_cast<size_t>(piece) < trunk_ ? trunk_scale : mtp_scale;
     args.master = {master() + info.offset, {info.elements}};
     args.m = {m_.as<float>() + info.offset, {info.elements}};
     args.v = {v_.as<float>() + info.offset, {info.elements}};
@@ -133,8 +140,8 @@ absl::StatusOr<StepStats> Optimizer::Step(ThreadTeam& team, const AdamWParams& p
     table.adamw(nullptr, args);
   });
   model_->device().CopyOut(host.data(), sums, host.size() * sizeof(double), nullptr);
-  const double change = SumUp(&host[count], count);
-  const double weight = SumUp(&host[2 * count], count);
+  const double change = SumUp(&host[count], trunk_);
+  const double weight = SumUp(&host[2 * count], trunk_);
   stats.update_to_weight = weight > 0 ? std::sqrt(change / weight) : 0.0;
   return stats;
 }

@@ -30,6 +30,8 @@ struct OptimizerArrays {
   int64_t steps = 0;
 };
 
+// Of the policy itself. A module that predicts further ahead is clipped by a norm of its own, so
+// that it changes no bit of a policy that it is detached from.
 struct StepStats {
   double grad_norm = 0;         // over what is stepped, before clipping
   double update_to_weight = 0;  // L2 of the change over L2 of the weights before it
@@ -63,6 +65,7 @@ class Optimizer {
 
   Model<float>* model_;
   std::vector<size_t> stepped_;  // indices into the registry
+  size_t trunk_ = 0;             // the first of them; behind are a further module's
   Buffer master_;                // [trainable] only where bfloat16 trains
   Buffer m_;                     // [trainable]
   Buffer v_;                     // [trainable]

@@ -57,13 +57,17 @@ class Batch {
     }
     PackedOptions packed_options = options_.packed;
     packed_options.keep_for_backward = !options_.forward_only;
+    packed_options.want_mtp = options_.mtp_weight > 0 && !options_.forward_only;
+    packed_options.want_argmax = packed_options.want_mtp;
     const PackedResult<Real> result = pass_.Forward(packed, packed_options);
     AddCounts(pass_.ExpertCounts(), counts);
     typename PackedPass<Real>::Gradients gradients;
+    gradients.mtp_detach = options_.mtp_detach;
     for (size_t i = 0; i < sequences.size(); ++i) {
       const absl::Status status =
           Judge(*sequences[i], result.logprobs[i], result.entropy[i], gradients, *outcomes[i]);
       if (!status.ok()) return status;
+      if (packed_options.want_mtp) JudgeMtp(*sequences[i], result, i, gradients, *outcomes[i]);
       if (sequences[i]->routes.experts.empty()) continue;
       outcomes[i]->metrics.AddMean("moe/route_flip_share",
                                    static_cast<double>(result.flips[i].flipped),
@@ -104,6 +108,26 @@ class Batch {
           static_cast<Real>(options_.balance_alpha * sequence.weight / options_.totals.sequences));
     }
     return absl::OkStatus();
+  }
+
+  // The module's own loss, and how often its likeliest token is the one the policy would take.
+  void JudgeMtp(const TrainSequence& sequence, const PackedResult<Real>& result, size_t i,
+                typename PackedPass<Real>::Gradients& gradients, SequenceOutcome& outcome) {
+    const double share = options_.mtp_weight * sequence.weight / options_.totals.loss_tokens;
+    std::vector<Real> d_logprobs(sequence.tokens.size(), Real(0));
+    double loss = 0, same = 0, count = 0;
+    for (size_t t = 2; t < sequence.tokens.size(); ++t) {
+      if (sequence.loss_mask[t] == 0) continue;
+      d_logprobs[t] = static_cast<Real>(-share);
+      loss -= static_cast<double>(result.mtp_logprobs[i][t]);
+      same += result.mtp_argmax[i][t] == result.argmax[i][t];
+      count += 1;
+    }
+    if (count > 0) {
+      outcome.metrics.AddMean("mtp/loss", loss, count);
+      outcome.metrics.AddMean("mtp/accept_rate", same, count);
+    }
+    gradients.d_mtp_logprobs.push_back(std::move(d_logprobs));
   }
 
   PackedPass<Real>& pass_;

@@ -24,6 +24,11 @@ struct SlotPassOptions {
   PackedOptions packed;      // keep_for_backward is set here; argmax and routes are not offered
   int32_t max_rows = 2048;   // of a packed batch; a longer sequence gets a batch of its own
   double balance_alpha = 0;  // each trained sequence gets alpha * weight / totals.sequences
+  // Of a module that predicts further ahead, added to the loss: weight * the mean of -logprob over
+  // the tokens of the update's mask, by the same totals; 0: the module is not run. Detached, it
+  // moves the module alone.
+  double mtp_weight = 0;
+  bool mtp_detach = true;
   bool forward_only = false;
   bool live_routes = false;  // recorded routes are compared with, not replayed
 };

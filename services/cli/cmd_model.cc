@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -275,6 +276,10 @@ absl::Status MakeModel(const ModelFlags& flags, PolicyState* state) {
   auto config = ReadConfig(flags.path);
   if (!config.ok()) return config.status();
   state->config = *std::move(config);
+  if (!state->config.source.text.empty()) {  // a module that predicts further ahead is made too
+    const auto file = ParseConfigJson(state->config.source.text);
+    if (file.ok()) state->config.mtp_layers = std::min(1, file->num_nextn_predict_layers);
+  }
   state->dtype = flags.dtype == "bfloat16" ? DType::kBFloat16 : DType::kFloat32;
   absl::Status status = AddTokenizer(flags, state);
   if (!status.ok()) return status;

@@ -47,6 +47,7 @@ void CompleteShape(v1::ModelShape* shape) {
   HONE_DEFAULT(shape, initializer_range, 0.02);
   HONE_DEFAULT_TEXT(shape, tokenizer, "words");
   HONE_DEFAULT_TEXT(shape, eos, "<eos>");
+  HONE_DEFAULT(shape, num_nextn_predict_layers, 0);
 }
 
 void CompleteOptimizer(v1::OptimizerConfig* optimizer, bool pretraining, int64_t updates) {
@@ -174,6 +175,7 @@ void CompletePretrain(v1::RunConfig& config) {
   }
   v1::ModelShape* shape = config.mutable_policy()->mutable_shape();
   CompleteShape(shape);
+  if (shape->num_nextn_predict_layers() > 0) HONE_DEFAULT(pretrain, mtp_loss, 0.3);
   if (shape->tokenizer() == "words" && shape->tokenizer_generators_size() == 0) {
     std::set<std::string> names;
     for (const auto& source : pretrain->documents()) names.insert(source.generator());
@@ -197,6 +199,7 @@ void CompleteRunConfig(v1::RunConfig& config) {
   HONE_DEFAULT(policy, decode_batch, 128);
   HONE_DEFAULT(policy, router_bias_update, 0.0);
   HONE_DEFAULT(policy, balance_loss, 0.0);
+  HONE_DEFAULT(policy, mtp_loss, 0.0);
   if (policy->has_lora()) {
     v1::LoraConfig* lora = policy->mutable_lora();
     HONE_DEFAULT(lora, r, 16);
@@ -273,6 +276,7 @@ ModelConfig ModelConfigOf(const v1::ModelShape& shape, int32_t vocabulary, int32
   config.tie_word_embeddings = shape.tie_word_embeddings();
   config.initializer_range = shape.initializer_range();
   config.eos_token_id = eos;
+  config.mtp_layers = shape.num_nextn_predict_layers();
   return config;
 }
 

@@ -129,6 +129,13 @@ void CheckPolicy(Checker& check, const v1::RunConfig& config) {
   check.InRange("policy.decode_batch", policy.decode_batch(), 1, 4096);
   check.InRange("policy.router_bias_update", policy.router_bias_update(), 0, 1);
   check.InRange("policy.balance_loss", policy.balance_loss(), 0, 10);
+  check.InRange("policy.mtp_loss", policy.mtp_loss(), 0, 100);
+  if (policy.mtp_through_trunk() && policy.mtp_loss() == 0) {
+    check.Fail("policy.mtp_through_trunk does not apply: policy.mtp_loss is 0");
+  }
+  if (policy.mtp_loss() > 0 && policy.has_lora()) {
+    check.Fail("policy.mtp_loss does not apply: policy.lora freezes every weight");
+  }
   if (policy.has_lora()) {
     check.InRange("policy.lora.r", policy.lora().r(), 1, 1024);
     check.Positive("policy.lora.lora_alpha", policy.lora().lora_alpha(), 1e6);
@@ -150,6 +157,10 @@ void CheckPolicy(Checker& check, const v1::RunConfig& config) {
     return;
   }
   const v1::ModelShape& shape = policy.shape();
+  check.InRange("policy.shape.num_nextn_predict_layers", shape.num_nextn_predict_layers(), 0, 1);
+  if (policy.mtp_loss() > 0 && shape.num_nextn_predict_layers() == 0) {
+    check.Fail("policy.mtp_loss needs policy.shape.num_nextn_predict_layers: 1");
+  }
   check.OneOf("policy.shape.tokenizer", shape.tokenizer(), {"words", "bytes"});
   if (shape.tokenizer() == "words" && shape.tokenizer_generators_size() == 0) {
     check.Fail(
@@ -168,6 +179,11 @@ void CheckPretrain(Checker& check, const v1::RunConfig& config) {
   check.InRange("pretrain.batch", pretrain.batch(), 1, 65536);
   check.InRange("pretrain.balance_loss", pretrain.balance_loss(), 0, 10);
   check.InRange("pretrain.router_bias_update", pretrain.router_bias_update(), 0, 1);
+  if (config.policy().shape().num_nextn_predict_layers() > 0) {
+    check.Positive("pretrain.mtp_loss", pretrain.mtp_loss(), 100);
+  } else if (pretrain.has_mtp_loss()) {
+    check.Fail("pretrain.mtp_loss needs policy.shape.num_nextn_predict_layers: 1");
+  }
   if (pretrain.steps() > 0) {
     CheckOptimizer(check, "pretrain.optimizer", pretrain.optimizer(), pretrain.steps());
   }

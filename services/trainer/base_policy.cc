@@ -99,6 +99,7 @@ absl::StatusOr<std::unique_ptr<LocalPolicy>> FreshPolicy(const v1::RunConfig& co
   options.router_bias_rate = config.pretrain().router_bias_update();
   options.balance_alpha = config.pretrain().balance_loss();
   options.adaptation = AdaptationOptions();
+  options.mtp = {config.pretrain().mtp_loss(), /*detach=*/false};
   options.hash_every_step = false;
   return LocalPolicy::Create(options);
 }
@@ -131,6 +132,7 @@ LocalPolicyOptions LocalOptionsOf(const v1::RunConfig& config, int threads) {
   options.router_bias_rate = config.policy().router_bias_update();
   options.balance_alpha = config.policy().balance_loss();
   options.adaptation = AdaptationOf(config.policy());
+  options.mtp = {config.policy().mtp_loss(), !config.policy().mtp_through_trunk()};
   options.init_seed = config.seed();
   return options;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/trainer/check_policy.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "hone/v1/policy_service.pb.h"
@@ -32,9 +34,11 @@ std::string Differences(const v1::PolicyConfig& config, const v1::LearnerSetting
 }  // namespace
 
 absl::Status CheckPolicyServer(const std::string& address, const v1::RunConfig& config) {
-  if (config.policy().has_lora()) {
+  for (const auto& [field, given] : {std::pair{"lora", config.policy().has_lora()},
+                                     std::pair{"mtp_loss", config.policy().mtp_loss() > 0}}) {
+    if (!given) continue;
     return absl::UnimplementedError(
-        "policy.lora needs the policy in this process: leave --policy out");
+        absl::StrCat("policy.", field, " needs the policy in this process: leave --policy out"));
   }
   auto client = RemotePolicy::Connect(address);
   if (!client.ok()) return client.status();

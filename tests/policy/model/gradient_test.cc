@@ -13,7 +13,8 @@
 namespace hone {
 namespace {
 
-// loss = sum over targets of a logprob + b entropy, + the balance losses. Routing is held fixed.
+// loss = sum over targets of a logprob + b entropy + c mtp logprob where there is a module, + the
+// balance losses. Routing is held fixed.
 class LossCheck {
  public:
   explicit LossCheck(const ModelConfig& config, bool foreign_routes = false,
@@ -24,17 +25,21 @@ class LossCheck {
     options_.vocabulary = config.vocab_size - 3;
     options_.temperature = 0.7f;
     options_.keep_for_backward = true;
+    options_.want_mtp = config.mtp_layers > 0;
+    gradients_.mtp_detach = false;
     for (int64_t length : {7, 1, 12}) {
       tokens_.push_back(RandomTokens(length, options_.vocabulary, static_cast<uint64_t>(length)));
     }
     PackedOptions routing = options_;
     routing.want_routes = true;
+    routing.want_mtp = false;
     routes_ = pass_.Forward(Sequences(), routing).routes;
     if (foreign_routes) Divert();
     KeyedRandom random({5, 6, 7, 8});
     for (const auto& tokens : tokens_) {
       gradients_.d_logprobs.emplace_back();
       gradients_.d_entropy.emplace_back();
+      if (options_.want_mtp) gradients_.d_mtp_logprobs.emplace_back(tokens.size(), 0.7);
       for (size_t t = 0; t < tokens.size(); ++t) {
         gradients_.d_logprobs.back().push_back(random.Uniform() - 0.5);
         gradients_.d_entropy.back().push_back(random.Uniform() - 0.5);
@@ -53,11 +58,18 @@ class LossCheck {
       for (size_t t = 2; t < tokens_[b].size(); ++t) {
         loss += gradients_.d_logprobs[b][t] * result.logprobs[b][t] +
                 gradients_.d_entropy[b][t] * result.entropy[b][t];
+        if (options_.want_mtp) loss += 0.7 * result.mtp_logprobs[b][t];
       }
     }
     balance_ = 0;
     for (double balance : pass_.Backward(gradients_, gradient->data())) balance_ += balance;
     return loss + balance_;
+  }
+
+  void DetachMtp() { gradients_.mtp_detach = true; }
+  void LeaveMtpOut() {
+    options_.want_mtp = false;
+    gradients_.d_mtp_logprobs.clear();
   }
 
   // The balance losses of the last call.
@@ -189,6 +201,45 @@ TEST(WholeModelGradient, WithSomeGroupsFrozenAgreesWithFiniteDifferencesOfTheRes
   CheckGradient(TinyV3(), false, options);
   options.freeze = {"attention", "router", "shared_experts", "mlp"};
   CheckGradient(TinyV3(), false, options);
+}
+
+ModelConfig WithMtp(ModelConfig config) {
+  config.mtp_layers = 1;
+  return config;
+}
+
+TEST(WholeModelGradient, ThroughAModuleFurtherAheadAgreesWithFiniteDifferences) {
+  CheckGradient(WithMtp(TinyV3()));
+  ModelConfig config = WithMtp(TinyV2());
+  config.mtp_pre_norm = true;
+  CheckGradient(config);
+  config = WithMtp(TinyDense());  // tied embeddings
+  CheckGradient(config);
+}
+
+TEST(WholeModelGradient, ADetachedModuleChangesNoBitOfTheRestsAndKeepsItsOwn) {
+  const ModelConfig config = WithMtp(TinyV3());
+  LossCheck through(config), detached(config), without(config);
+  detached.DetachMtp();
+  without.LeaveMtpOut();
+  const ParameterRegistry& registry = through.model().registry();
+  std::vector<std::vector<double>> gradients;
+  for (LossCheck* check : {&through, &detached, &without}) {
+    gradients.emplace_back(static_cast<size_t>(registry.flat_elements()), 0.0);
+    check->Loss(&gradients.back());
+  }
+  int moved = 0, reached = 0;
+  for (const ParameterInfo& info : registry.all()) {
+    for (int64_t j = info.offset; j < info.offset + info.elements; ++j) {
+      const size_t i = static_cast<size_t>(j);
+      const bool module = info.group == ParameterGroup::kMtp;
+      ASSERT_EQ(gradients[1][i], module ? gradients[0][i] : gradients[2][i]) << info.name;
+      moved += module && gradients[1][i] != 0;
+      reached += !module && gradients[0][i] != gradients[2][i];
+    }
+  }
+  EXPECT_GT(moved, 1000);
+  EXPECT_GT(reached, 1000);
 }
 
 TEST(WholeModelGradient, AgreesWithFiniteDifferencesForATiedDenseModel) {
