@@ -14,7 +14,7 @@ case $kind in
       verifier_test verifier_math_test verifier_rules_test rewards_test rollout_test store_test
       services_test)
     # Abseil's hash tables of Debian are not built for the sanitizer's container checks.
-    export ASAN_OPTIONS=detect_container_overflow=0:detect_leaks=1
+    export ASAN_OPTIONS=detect_container_overflow=0:detect_leaks=1:allocator_may_return_null=1
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
     ;;
   thread)
