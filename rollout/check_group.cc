@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "rollout/group_rewards.h"
 #include "rollout/scheduler.h"
 
 namespace hone {
@@ -67,13 +68,7 @@ absl::Status CheckReward(const Trajectory& t, const RolloutOptions& options) {
     return Bad(absl::StrCat("a completion without a verdict (", OutcomeName(t.verdict.outcome),
                             ") stands among the judged ones"));
   }
-  RewardInput input;
-  input.verdict = &t.verdict;
-  input.completion_text = t.completion();
-  input.completion_tokens = t.completion_tokens();
-  input.stop_reason = t.stop_reason;
-  input.random_key = RewardKey(t.key);
-  const Reward expected = ComputeReward(options.reward, input);
+  const Reward expected = RewardOf(options.reward, t);
   if (!std::isfinite(t.reward.total) || t.reward.total != expected.total ||
       t.reward.parts.size() != expected.parts.size()) {
     return Bad(absl::StrCat("reward ", t.reward.total, " does not follow from its verdict (",
@@ -121,13 +116,7 @@ absl::Status CheckAdvantages(const Group& group, const RolloutOptions& options) 
                             judged, " judged of ", group.asked));
   }
   if (judged == 0) return absl::OkStatus();
-  std::vector<double> rewards_G;
-  std::vector<int32_t> lengths_G;
-  for (const Trajectory& t : group.trajectories) {
-    rewards_G.push_back(t.reward.total);
-    lengths_G.push_back(t.completion_tokens());
-  }
-  const GroupAdvantage expected = ComputeAdvantages(options.advantage, rewards_G, lengths_G);
+  const GroupAdvantage expected = AdvantagesOf(options.advantage, group);
   bool same = group.baseline == expected.mean && group.reward_std == expected.std &&
               group.flat == expected.flat;
   for (size_t i = 0; i < judged; ++i) {

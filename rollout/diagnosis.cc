@@ -8,15 +8,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "rollout/statistics.h"
 
 namespace hone {
 namespace {
-
-double Mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  return values.empty() ? 0 : sum / static_cast<double>(values.size());
-}
 
 // The first or the last fifth of a curve, two values or more.
 enum class End { kFirst, kLast };

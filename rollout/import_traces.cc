@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/hash.h"
-#include "rewards/advantage.h"
+#include "rollout/group_rewards.h"
 
 namespace hone {
 namespace {
@@ -156,18 +156,8 @@ Trajectory TraceImport::TrajectoryOf(const Row& row, const Group& group,
 Group TraceImport::GroupOf(const std::vector<Row>& rows, Group group, const std::string& run_id) {
   group.id = GroupId(run_id, group.key);
   group.task = rows.front().task;
-  std::vector<double> rewards;
-  for (const Row& row : rows) {
-    group.trajectories.push_back(TrajectoryOf(row, group, run_id));
-    rewards.push_back(row.score);
-  }
-  const GroupAdvantage advantage = ComputeAdvantages(AdvantageConfig(), rewards, {});
-  for (size_t i = 0; i < rewards.size(); ++i) {
-    group.trajectories[i].advantage = advantage.advantages_G[i];
-  }
-  group.baseline = advantage.mean;
-  group.reward_std = advantage.std;
-  group.flat = advantage.flat;
+  for (const Row& row : rows) group.trajectories.push_back(TrajectoryOf(row, group, run_id));
+  SetAdvantages(AdvantageConfig(), group);
   return group;
 }
 

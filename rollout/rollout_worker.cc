@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "policy/hash.h"
+#include "rollout/group_rewards.h"
 #include "rollout/prompt_template.h"
 #include "rollout/single_turn.h"
 
@@ -196,8 +197,6 @@ Group Finish(Pending& pending, const RolloutOptions& options) {
   group.iteration = pending.job->iteration;
   group.version = pending.job->version;
   group.asked = options.group_size;
-  std::vector<double> rewards_G;
-  std::vector<int32_t> lengths_G;
   for (Run& run : pending.runs) {
     Trajectory& t = run.trajectory;
     group.verify_us += t.verdict.elapsed_us;
@@ -206,29 +205,14 @@ Group Finish(Pending& pending, const RolloutOptions& options) {
       group.lost.push_back(std::move(t.verdict));
       continue;
     }
-    RewardInput input;
-    input.verdict = &t.verdict;
-    input.completion_text = t.completion();
-    input.completion_tokens = t.completion_tokens();
-    input.stop_reason = t.stop_reason;
-    input.random_key = RewardKey(t.key);
-    t.reward = ComputeReward(options.reward, input);
-    rewards_G.push_back(t.reward.total);
-    lengths_G.push_back(t.completion_tokens());
+    t.reward = RewardOf(options.reward, t);
     group.trajectories.push_back(std::move(t));
   }
-  const double judged = static_cast<double>(rewards_G.size());
-  if (rewards_G.empty() || judged < options.min_judged_share * group.asked) {
+  const double judged = static_cast<double>(group.trajectories.size());
+  if (judged == 0 || judged < options.min_judged_share * group.asked) {
     group.drop = DropReason::kOutage;
   }
-  if (rewards_G.empty()) return group;
-  const GroupAdvantage advantage = ComputeAdvantages(options.advantage, rewards_G, lengths_G);
-  group.baseline = advantage.mean;
-  group.reward_std = advantage.std;
-  group.flat = advantage.flat;
-  for (size_t i = 0; i < rewards_G.size(); ++i) {
-    group.trajectories[i].advantage = advantage.advantages_G[i];
-  }
+  SetAdvantages(options.advantage, group);
   return group;
 }
 

@@ -2,7 +2,6 @@
 //
 // hone doctor: why does a run not learn? Checks are rollout/diagnosis.h.
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -14,6 +13,7 @@
 #include "rollout/store/query.h"
 #include "services/cli/command.h"
 #include "services/cli/jsonl.h"
+#include "services/trainer/run_directory.h"
 
 namespace hone::cli {
 namespace {
@@ -85,12 +85,7 @@ void Print(const RunFigures& figures, const std::vector<Finding>& findings) {
 }
 
 int Doctor(const DoctorFlags& flags, const Globals& globals) {
-  if (!std::filesystem::exists(flags.run + "/store.sqlite")) {
-    return Fail(
-        absl::NotFoundError(absl::StrCat("no run at ", flags.run, " (no store.sqlite there)")),
-        globals);
-  }
-  auto store = Store::Open(flags.run + "/store.sqlite", Store::Mode::kReadOnly);
+  auto store = OpenRunStore(flags.run);
   if (!store.ok()) return Fail(store.status(), globals);
   const auto last = (*store)->LastIteration();
   if (!last.ok()) return Fail(last.status(), globals);

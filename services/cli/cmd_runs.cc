@@ -26,16 +26,9 @@ struct RunsFlags {
   int32_t keep = 1;
 };
 
-absl::StatusOr<std::unique_ptr<Store>> OpenRun(const std::string& path) {
-  if (!fs::exists(path + "/store.sqlite")) {
-    return absl::NotFoundError(absl::StrCat("no run at ", path, " (no store.sqlite there)"));
-  }
-  return Store::Open(path + "/store.sqlite", Store::Mode::kReadOnly);
-}
-
 // What one line of `list` and the head of `show` say.
 absl::StatusOr<Json> Describe(const std::string& path) {
-  auto store = OpenRun(path);
+  auto store = OpenRunStore(path);
   if (!store.ok()) return store.status();
   auto run = (*store)->GetRun();
   if (!run.ok()) return run.status();
@@ -104,7 +97,7 @@ int List(const RunsFlags& flags, const Globals& globals) {
 int Show(const RunsFlags& flags, const Globals& globals) {
   auto run = Describe(flags.path);
   if (!run.ok()) return Fail(run.status(), globals);
-  auto store = OpenRun(flags.path);
+  auto store = OpenRunStore(flags.path);
   if (!store.ok()) return Fail(store.status(), globals);
   auto metrics = (*store)->Metrics((*run)["iterations"].get<int64_t>());
   if (!metrics.ok()) return Fail(metrics.status(), globals);
@@ -129,7 +122,7 @@ int Show(const RunsFlags& flags, const Globals& globals) {
 }
 
 int Hash(const RunsFlags& flags, const Globals& globals) {
-  auto store = OpenRun(flags.path);
+  auto store = OpenRunStore(flags.path);
   if (!store.ok()) return Fail(store.status(), globals);
   auto hash = (*store)->ContentHash();
   if (!hash.ok()) return Fail(hash.status(), globals);
@@ -138,7 +131,7 @@ int Hash(const RunsFlags& flags, const Globals& globals) {
 }
 
 int Verify(const RunsFlags& flags, const Globals& globals) {
-  auto store = OpenRun(flags.path);
+  auto store = OpenRunStore(flags.path);
   if (!store.ok()) return Fail(store.status(), globals);
   absl::Status whole = (*store)->Verify();
   if (!whole.ok()) return Fail(whole, globals);
@@ -178,7 +171,7 @@ int Gc(const RunsFlags& flags, const Globals& globals) {
 }
 
 int Remove(const RunsFlags& flags, const Globals& globals) {
-  auto run = OpenRun(flags.path);  // only what is a run goes
+  auto run = OpenRunStore(flags.path);  // only what is a run goes
   if (!run.ok()) return Fail(run.status(), globals);
   run->reset();
   auto directory = RunDirectory::Resume(flags.path);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "rollout/group_rewards.h"
 #include "rollout/rollout_worker.h"
 
 namespace hone {
@@ -175,33 +176,6 @@ void CompareGroup(const Group& stored, const Group& replayed, ReplayReport& repo
   report.Compare("advantages", about, int64_t{stored.flat}, int64_t{replayed.flat});
 }
 
-void RecomputeReward(const RewardConfig& config, Trajectory& t) {
-  RewardInput input;
-  input.verdict = &t.verdict;
-  input.completion_text = t.completion();
-  input.completion_tokens = t.completion_tokens();
-  input.stop_reason = t.stop_reason;
-  input.random_key = RewardKey(t.key);
-  t.reward = ComputeReward(config, input);
-}
-
-void RecomputeAdvantages(const AdvantageConfig& config, Group& group) {
-  if (group.trajectories.empty()) return;
-  std::vector<double> rewards_G;
-  std::vector<int32_t> lengths_G;
-  for (const Trajectory& t : group.trajectories) {
-    rewards_G.push_back(t.reward.total);
-    lengths_G.push_back(t.completion_tokens());
-  }
-  const GroupAdvantage advantage = ComputeAdvantages(config, rewards_G, lengths_G);
-  group.baseline = advantage.mean;
-  group.reward_std = advantage.std;
-  group.flat = advantage.flat;
-  for (size_t i = 0; i < rewards_G.size(); ++i) {
-    group.trajectories[i].advantage = advantage.advantages_G[i];
-  }
-}
-
 void KeepSamplesOf(const Group& like, const AdvantageConfig& config, Group& group) {
   group.drop = like.drop == DropReason::kOutage ? DropReason::kOutage : DropReason::kNone;
   if (like.outages + like.skipped == 0) return;
@@ -214,7 +188,7 @@ void KeepSamplesOf(const Group& like, const AdvantageConfig& config, Group& grou
   group.outages = like.outages;
   group.skipped = like.skipped;
   group.lost.clear();
-  RecomputeAdvantages(config, group);
+  SetAdvantages(config, group);
 }
 
 }  // namespace hone

@@ -23,10 +23,6 @@ void CompareGroup(const Group& stored, const Group& replayed, ReplayReport& repo
 // Leaves out of `group` the samples that are not in `like` (their verifier was out at the time) and
 // computes what follows from the rewards again.
 void KeepSamplesOf(const Group& like, const AdvantageConfig& config, Group& group);
-// The reward from the verdict as it is.
-void RecomputeReward(const RewardConfig& config, Trajectory& t);
-// Advantages, mean, spread and flatness from the rewards as they are.
-void RecomputeAdvantages(const AdvantageConfig& config, Group& group);
 
 }  // namespace hone
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "rollout/group_rewards.h"
 #include "rollout/single_turn.h"
 #include "services/replay/compare_groups.h"
 
@@ -80,10 +81,10 @@ absl::StatusOr<Group> Rescore(const Group& stored,
     }
     Trajectory t = recorded;
     t.verdict = *std::move(verdict);
-    RecomputeReward(options.reward, t);
+    t.reward = RewardOf(options.reward, t);
     group.trajectories.push_back(std::move(t));
   }
-  RecomputeAdvantages(options.advantage, group);
+  SetAdvantages(options.advantage, group);
   return group;
 }
 

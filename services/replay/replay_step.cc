@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "rollout/group_rewards.h"
 #include "services/replay/compare_groups.h"
 #include "services/replay/replayer.h"
 #include "services/trainer/train_setup.h"
@@ -64,10 +65,10 @@ absl::Status Replayer::TakeStoredVerdicts(const Group& stored, Group& group) con
     for (const Trajectory& recorded : stored.trajectories) {
       if (recorded.key.sample != t.key.sample) continue;
       t.verdict = recorded.verdict;
-      RecomputeReward(rollout_.reward, t);
+      t.reward = RewardOf(rollout_.reward, t);
     }
   }
-  RecomputeAdvantages(rollout_.advantage, group);
+  SetAdvantages(rollout_.advantage, group);
   return absl::OkStatus();
 }
 

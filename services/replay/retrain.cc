@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "policy/checkpoint/checkpoint_directory.h"
 #include "policy/hash.h"
+#include "rollout/group_rewards.h"
 #include "services/convert/run_config.h"
 #include "services/replay/compare_groups.h"
 #include "services/trainer/run_directory.h"
@@ -96,9 +97,9 @@ class Retraining {
 
   void Reward(Group& group) const {
     for (Trajectory& t : group.trajectories) {
-      RecomputeReward(rollout_.reward, t);
+      t.reward = RewardOf(rollout_.reward, t);
     }
-    RecomputeAdvantages(rollout_.advantage, group);
+    SetAdvantages(rollout_.advantage, group);
   }
 
   absl::Status Save() {

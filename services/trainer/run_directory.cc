@@ -209,4 +209,12 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path, size_t limit_
   return text;
 }
 
+absl::StatusOr<std::unique_ptr<Store>> OpenRunStore(const std::string& path) {
+  std::error_code error;
+  if (!fs::exists(path + "/store.sqlite", error)) {
+    return absl::NotFoundError(absl::StrCat("no run at ", path, " (no store.sqlite there)"));
+  }
+  return Store::Open(path + "/store.sqlite", Store::Mode::kReadOnly);
+}
+
 }  // namespace hone

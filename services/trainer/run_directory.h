@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "rollout/store/store.h"
 
 namespace hone {
 
@@ -47,6 +48,8 @@ absl::StatusOr<std::string> MakeTemporaryDirectory(const std::string& parent,
 // NOT_FOUND; RESOURCE_EXHAUSTED past limit_bytes.
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path,
                                           size_t limit_bytes = size_t{64} << 20);
+// The store of a run, to be read. NOT_FOUND when there is no run at `path`.
+absl::StatusOr<std::unique_ptr<Store>> OpenRunStore(const std::string& path);
 
 }  // namespace hone
 
