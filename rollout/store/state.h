@@ -51,7 +51,7 @@ struct Store::State {
   int64_t unindexed_texts = 0;
   int64_t unindexed_bytes = 0;
 
-  // FAILED_PRECONDITION on a store opened to be read.
+  // FAILED_PRECONDITION on a store opened to be read, DATA_LOSS when its file is no longer there.
   absl::Status CheckWritable() const;
   // After a rollback: rows that the caches name may be gone.
   void ForgetRows();

@@ -233,9 +233,18 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> Connect(const std::string& path, bool 
 }  // namespace
 
 absl::Status Store::State::CheckWritable() const {
-  if (mode != Mode::kReadOnly) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("store ", path, " was opened to be read and takes no records"));
+  if (mode == Mode::kReadOnly) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("store ", path, " was opened to be read and takes no records"));
+  }
+  // SQLite would go on into a file that nobody can open any more.
+  int moved = 0;
+  sqlite3_file_control(db->handle(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  if (moved == 0) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("store ", path,
+                   " was removed or replaced while the run was writing to it: what it held is "
+                   "lost; the checkpoints are not, and `hone eval --model` reads them"));
 }
 
 void Store::State::ForgetRows() {

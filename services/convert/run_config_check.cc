@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "rollout/prompt_template.h"
@@ -26,7 +27,7 @@ class Checker {
   }
   void InRange(absl::string_view field, double value, double low, double high) {
     if (!(value >= low && value <= high)) {
-      Fail(absl::StrCat(field, ": ", value, " is not in [", low, ", ", high, "]"));
+      Fail(absl::StrFormat("%s: %.12g is not in [%.12g, %.12g]", field, value, low, high));
     }
   }
   void Positive(absl::string_view field, double value, double high) {
@@ -207,6 +208,8 @@ void CheckRollout(Checker& check, const v1::RunConfig& config) {
   const v1::RolloutConfig& rollout = config.rollout();
   check.InRange("rollout.prompts", rollout.prompts(), 1, 65536);
   check.InRange("rollout.group_size", rollout.group_size(), 2, 4096);
+  check.InRange("rollout.prompts x rollout.group_size",
+                static_cast<double>(rollout.prompts()) * rollout.group_size(), 2, 1 << 20);
   check.Positive("rollout.temperature", rollout.temperature(), 100);
   check.Positive("rollout.top_p", rollout.top_p(), 1);
   check.InRange("rollout.top_k", rollout.top_k(), 0, 1 << 20);

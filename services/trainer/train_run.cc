@@ -449,6 +449,11 @@ absl::StatusOr<TrainSummary> TrainRun::RunLogged() {
   if (!opened.ok()) return opened;
   if (auto summary = ReadWholeFile(directory_->File("summary.json"));
       request_.resume && summary.ok() && !absl::StrContains(*summary, "\"time_limit\"")) {
+    if (!fs::exists(directory_->File("store.sqlite"))) {
+      return absl::NotFoundError(absl::StrCat(request_.out,
+                                              " is finished, but its store.sqlite is "
+                                              "not there any more"));
+    }
     return Finished(*summary);
   }
   for (auto step : {&TrainRun::OpenParts, &TrainRun::FindCheckpoint, &TrainRun::OpenStore,

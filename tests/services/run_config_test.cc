@@ -37,6 +37,17 @@ TEST(RunConfig, ReplayingTheGeneratorsRoutingKeepsIt) {
   EXPECT_TRUE(RolloutOptionsOf(config, "run").keep_routes);
 }
 
+TEST(RunConfig, SaysARangeInWholeNumbersAndBoundsTheCompletionsOfAnIteration) {
+  v1::RunConfig config = SmallConfig();
+  config.mutable_rollout()->set_max_tokens(1048577);
+  EXPECT_THAT(Refusal(config), HasSubstr("rollout.max_tokens: 1048577 is not in [1, 1048576]"));
+  config = SmallConfig();
+  config.mutable_rollout()->set_prompts(65536);
+  config.mutable_rollout()->set_group_size(4096);
+  EXPECT_THAT(Refusal(config),
+              HasSubstr("rollout.prompts x rollout.group_size: 268435456 is not in [2, 1048576]"));
+}
+
 TEST(RunConfig, RefusesARoutingReplayThatDoesNothing) {
   v1::RunConfig config = SmallConfig();
   config.mutable_learner()->set_routing_replay("r2");

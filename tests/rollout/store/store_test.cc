@@ -39,6 +39,20 @@ TEST(Store, GivesBackEveryGroupBitForBit) {
   EXPECT_EQ(store->Verify(), absl::OkStatus());
 }
 
+TEST(Store, AWriterWhoseFileWasRemovedOrReplacedIsToldSo) {
+  for (const bool replaced : {false, true}) {
+    Folder folder;
+    auto store = OpenStore(folder.File(), Store::Mode::kCreate);
+    RandomGroups random(11);
+    ASSERT_EQ(store->PutGroup(random.Make(0, 2, 10)), absl::OkStatus());
+    std::filesystem::remove(folder.File());
+    if (replaced) OpenStore(folder.File(), Store::Mode::kCreate);
+    const absl::Status put = store->PutGroup(random.Make(1, 2, 10));
+    EXPECT_TRUE(absl::IsDataLoss(put)) << put;
+    EXPECT_NE(put.message().find("was removed or replaced"), std::string::npos) << put;
+  }
+}
+
 TEST(Store, ReadsObservationalFieldsOfAGroupAsZero) {
   Folder folder;
   Group group = RandomGroups(1).Make(0, 1, 3);
