@@ -88,8 +88,11 @@ constexpr absl::string_view kMatches =
     "JOIN trajectory u ON u.n >= h.first AND u.n < h.first + h.got "
     "WHERE text_index MATCH ? AND s.shared = 1)";
 
+// Both ways are open: from a group through the row numbers of its trajectories, and from a
+// trajectory (one that a search found) to its group.
 constexpr absl::string_view kTrajectoryTables =
     " FROM task_group g JOIN trajectory t ON t.n >= g.first AND t.n < g.first + g.got "
+    "AND g.n = t.\"group\" "
     "JOIN task k ON k.n = g.task JOIN verdict v ON v.n = t.n << 12";
 constexpr absl::string_view kGroupTables = " FROM task_group g JOIN task k ON k.n = g.task";
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/store/query.h"
 
+#include <sqlite3.h>
+
 #include <algorithm>
 #include <set>
 
@@ -204,6 +206,32 @@ TEST_F(QueryTest, EveryViewCanBeRead) {
   Statement row = db.Prepare("SELECT count(*) FROM verdicts WHERE evidence ->> 'gold' = '13'");
   ASSERT_TRUE(*row.Next());
   EXPECT_EQ(row.GetInt(0), 6);
+}
+
+// Steps of SQLite's machine, in thousands.
+int CountThousand(void* thousands) {
+  ++*static_cast<int*>(thousands);
+  return 0;
+}
+
+TEST(QueryCost, ASearchGoesFromAHitToItsGroupAndNotThroughAllGroups) {
+  Folder folder;
+  auto store = OpenStore(folder.File(), Store::Mode::kCreate);
+  std::vector<Group> groups;
+  for (uint64_t g = 0; g < 400; ++g) {
+    Group group = RandomGroups(5).Make(g, 2, 3);
+    for (Trajectory& t : group.trajectories) t.segments[1].text = "wait for it";
+    groups.push_back(std::move(group));
+  }
+  ASSERT_EQ(store->PutGroups(groups), absl::OkStatus());
+  int thousands = 0;
+  sqlite3_progress_handler(StoreAccess::Of(*store).db->handle(), 1000, CountThousand, &thousands);
+  TrajectoryFilter filter;
+  filter.search = "wait";
+  const auto page = FindTrajectories(*store, filter);
+  ASSERT_TRUE(page.ok()) << page.status();
+  EXPECT_EQ(page->total, 800);
+  EXPECT_LT(thousands, 400);  // 800 hits by 400 groups would be 1,600 and more
 }
 
 TEST_F(QueryTest, FiguresOfARunCountEveryCompletionOnce) {
