@@ -203,6 +203,11 @@ absl::Status UnpackGguf(const std::string& path, const std::string& directory) {
 }
 
 int Convert(const CheckpointFlags& flags, const Globals& globals) {
+  std::error_code error;  // a parent that cannot be made is named by a later step
+  if (!std::filesystem::exists(flags.path, error)) {
+    return Fail(absl::NotFoundError(absl::StrCat("no directory or GGUF file at ", flags.path)),
+                globals);
+  }
   ConvertOptions options;
   options.dtype = flags.dtype;
   options.fuse_experts = flags.experts == "fused";
@@ -214,6 +219,7 @@ int Convert(const CheckpointFlags& flags, const Globals& globals) {
   const std::string temporary = absl::StrCat(target, ".tmp-", getpid());
   const std::string unpacked = temporary + "-gguf";
   FileSystem& files = RealFileSystem();
+  std::filesystem::create_directories(std::filesystem::path(target).parent_path(), error);
   absl::Status status = files.CreateDirectory(temporary);
   if (status.ok()) {
     const bool gguf = std::filesystem::is_regular_file(flags.path);

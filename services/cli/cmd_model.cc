@@ -291,6 +291,8 @@ absl::Status MakeModel(const ModelFlags& flags, PolicyState* state) {
   FileSystem& files = RealFileSystem();
   const std::string target = fs::path(flags.out).lexically_normal().string();
   const std::string temporary = absl::StrCat(target, ".tmp-", getpid());
+  std::error_code error;  // what cannot be made is named by the next step
+  fs::create_directories(fs::path(target).parent_path(), error);
   status = files.CreateDirectory(temporary);
   if (!status.ok()) return status;
   status = WriteCheckpoint(*state, arrays, temporary, {*shard_bytes});

@@ -74,6 +74,19 @@ absl::StatusOr<std::unique_ptr<TaskSource>> OpenTasks(const std::string& source,
   return ReadTaskFile(path, options);
 }
 
+namespace {
+
+// A file that is not there, with the places where it was looked for.
+absl::Status WhereLooked(const absl::Status& status) {
+  if (!absl::IsNotFound(status)) return status;
+  const char* data = std::getenv("HONE_DATA_DIR");
+  return absl::NotFoundError(absl::StrCat(
+      status.message(), "; relative paths are looked for here and under HONE_DATA_DIR (",
+      data == nullptr ? "not set" : data, ")"));
+}
+
+}  // namespace
+
 absl::StatusOr<TaskDraw> MakeTaskDraw(const v1::RunConfig& config) {
   MixtureConfig mixture;
   mixture.seed = config.seed();
@@ -89,7 +102,7 @@ absl::StatusOr<TaskDraw> MakeTaskDraw(const v1::RunConfig& config) {
     mixture.sources.push_back(SourceOf(source, config.seed()));
   }
   auto schedule = TaskSchedule::Make(mixture);
-  if (!schedule.ok()) return schedule.status();
+  if (!schedule.ok()) return WhereLooked(schedule.status());
   std::shared_ptr<TaskSchedule> shared = *std::move(schedule);
   return TaskDraw([shared](int64_t ordinal) { return shared->At(static_cast<uint64_t>(ordinal)); });
 }
@@ -102,7 +115,7 @@ absl::StatusOr<std::vector<EvaluationSet>> MakeEvaluations(const v1::RunConfig& 
   std::vector<EvaluationSet> sets;
   for (const v1::TaskSourceConfig& source : config.evaluation().sources()) {
     auto tasks = OpenTasks(SourceOf(source, config.seed()), mixture);
-    if (!tasks.ok()) return tasks.status();
+    if (!tasks.ok()) return WhereLooked(tasks.status());
     sets.push_back({source.name(), *std::move(tasks)});
   }
   return sets;
