@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "services/cli/cmd_model.h"
 #include "services/cli/cmd_traces.h"
+#include "services/cli/cmd_view.h"
 #include "services/cli/command.h"
 
 namespace hone::cli {
@@ -24,7 +25,7 @@ struct CommandRow {
 };
 
 // The order of the help.
-constexpr std::array<CommandRow, 25> kCommands = {{
+constexpr std::array<CommandRow, 26> kCommands = {{
     {"train", "run the loop: roll out, verify, reward, update, checkpoint", SetUpTrain},
     {"pretrain", "train a base policy from scratch on text or built-in traces", SetUpPretrain},
     {"eval", "accuracy, pass@k, maj@k of a policy on tasks; changes nothing", SetUpEval},
@@ -34,6 +35,7 @@ constexpr std::array<CommandRow, 25> kCommands = {{
     {"verifier", "verifiers of your own: list, describe, test, new, worker", SetUpVerifier},
     {"tokenize", "text to token ids, and back", SetUpTokenize},
     {"inspect", "read a run's groups and trajectories in the terminal", SetUpInspect},
+    {"view", "the same in a browser, on 127.0.0.1, live while a run goes on", SetUpView},
     {"doctor", "why does a run not learn? where completions went, what is wrong", SetUpDoctor},
     {"replay", "make trajectories or whole steps again, and compare to the bit", SetUpReplay},
     {"rescore", "judge a run's completions by another verifier: which rewards flip", SetUpRescore},
@@ -57,6 +59,7 @@ constexpr char kFooter[] =
     "  hone train configs/run/quickstart.textproto --out runs/a   learn; a few minutes on two "
     "cores\n"
     "  hone inspect runs/a --sort advantage                       read what it did\n"
+    "  hone view runs/a                                           the same in a browser\n"
     "  hone eval --model runs/a/checkpoints/latest --tasks mini_countdown\n\n"
     "Exit status: 0 done, 1 it ran and failed, 2 command line or config, 3 below a threshold or a\n"
     "mismatch, 4 not found, 5 remote unavailable, 6 data corrupt, 7 the machine lacks something,\n"

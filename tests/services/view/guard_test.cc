@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "services/view/guard.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+
+#include "tests/rollout/store/random_group.h"
+
+namespace hone::view {
+namespace {
+
+Guard Local() {
+  GuardOptions options;
+  options.host = "127.0.0.1";
+  options.port = 7860;
+  return Guard(options);
+}
+
+HttpRequest Ask(const std::string& host, std::map<std::string, std::string> headers = {}) {
+  HttpRequest request;
+  request.method = "GET";
+  request.path = "/api/runs";
+  request.headers = std::move(headers);
+  request.headers["host"] = host;
+  return request;
+}
+
+int StatusOf(const Guard& guard, const HttpRequest& request) {
+  const std::optional<HttpResponse> answer = guard.Check(request);
+  return answer ? answer->status : 200;
+}
+
+TEST(Guard, LetsThroughWhoCallsItByItsName) {
+  for (const char* host : {"127.0.0.1:7860", "localhost:7860", "LOCALHOST:7860", "[::1]:7860"}) {
+    EXPECT_EQ(StatusOf(Local(), Ask(host)), 200) << host;
+  }
+}
+
+TEST(Guard, RefusesNamesThatWereReboundToIt) {
+  for (const char* host : {"evil.example:7860", "127.0.0.1.evil.example:7860", "127.0.0.1",
+                           "127.0.0.1:80", "", "localhost:7860:7860", "localhost:x",
+                           "10.0.0.1:7860", "localhost.:7860", "127.0.0.1:7860@evil.example"}) {
+    EXPECT_EQ(StatusOf(Local(), Ask(host)), 403) << host;
+  }
+}
+
+TEST(Guard, RefusesOtherPagesByTheirOriginAndByWhatTheBrowserSays) {
+  const std::string host = "127.0.0.1:7860";
+  EXPECT_EQ(StatusOf(Local(), Ask(host, {{"origin", "http://127.0.0.1:7860"}})), 200);
+  for (const char* origin : {"http://evil.example", "null", "https://127.0.0.1:7860",
+                             "http://127.0.0.1:8000", "http://localhost:7860"}) {
+    EXPECT_EQ(StatusOf(Local(), Ask(host, {{"origin", origin}})), 403) << origin;
+  }
+  for (const char* site : {"cross-site", "same-site"}) {
+    EXPECT_EQ(StatusOf(Local(), Ask(host, {{"sec-fetch-site", site}})), 403) << site;
+  }
+  EXPECT_EQ(StatusOf(Local(), Ask(host, {{"sec-fetch-site", "same-origin"}})), 200);
+}
+
+TEST(Guard, LetsALinkElsewhereOpenThePageButNotFrameIt) {
+  HttpRequest link = Ask("localhost:7860", {{"sec-fetch-site", "cross-site"},
+                                            {"sec-fetch-mode", "navigate"},
+                                            {"sec-fetch-dest", "document"}});
+  link.path = "/";
+  EXPECT_EQ(StatusOf(Local(), link), 200);
+  link.headers["sec-fetch-dest"] = "iframe";
+  EXPECT_EQ(StatusOf(Local(), link), 403);
+}
+
+TEST(Guard, WantsTheTokenAndMovesItFromTheAddressIntoACookie) {
+  GuardOptions options;
+  options.host = "0.0.0.0";
+  options.port = 7860;
+  options.token = "0123456789abcdef";
+  options.names = {"box.example"};
+  const Guard guard(options);
+  EXPECT_EQ(StatusOf(guard, Ask("box.example:7860")), 401);
+  EXPECT_EQ(StatusOf(guard, Ask("evil.example:7860")), 403);
+  HttpRequest first = Ask("10.0.0.1:7860");
+  first.path = "/";
+  first.query["token"] = "0123456789abcdee";
+  EXPECT_EQ(StatusOf(guard, first), 401);
+  first.query["token"] = options.token;
+  const std::optional<HttpResponse> moved = guard.Check(first);
+  ASSERT_TRUE(moved);
+  EXPECT_EQ(moved->status, 303);
+  EXPECT_EQ(moved->headers[0].second, "/");
+  EXPECT_EQ(moved->headers[1].second,
+            "hone-view-7860=0123456789abcdef; Path=/; HttpOnly; SameSite=Strict");
+  // Not in the address of anything else.
+  first.path = "/api/runs";
+  EXPECT_EQ(StatusOf(guard, first), 401);
+  const auto with = [&](const char* name, const char* value) {
+    return StatusOf(guard, Ask("10.0.0.1:7860", {{name, value}}));
+  };
+  EXPECT_EQ(with("cookie", "a=b; hone-view-7860=0123456789abcdef"), 200);
+  EXPECT_EQ(with("cookie", "hone-view-7861=0123456789abcdef"), 401);
+  EXPECT_EQ(with("cookie", "xhone-view-7860=0123456789abcdef"), 401);
+  EXPECT_EQ(with("cookie", "hone-view-7860="), 401);
+  EXPECT_EQ(with("authorization", "Bearer 0123456789abcdef"), 200);
+  EXPECT_EQ(with("authorization", "Bearer "), 401);
+}
+
+TEST(Guard, TokensAreLongAndNeverTheSame) {
+  EXPECT_EQ(MakeToken().size(), 64u);
+  EXPECT_NE(MakeToken(), MakeToken());
+}
+
+TEST(Guard, ATokenFileIsForItsOwnerAloneAndHoldsARealToken) {
+  Folder folder;
+  const std::string path = folder.File("token");
+  const auto read = [&](const std::string& text, mode_t mode) {
+    std::ofstream(path) << text;
+    chmod(path.c_str(), mode);
+    return ReadToken(path);
+  };
+  EXPECT_TRUE(absl::IsNotFound(ReadToken(path).status()));
+  EXPECT_EQ(*read("0123456789abcdef\nmore\n", 0600), "0123456789abcdef");
+  EXPECT_TRUE(absl::IsPermissionDenied(read("0123456789abcdef\n", 0644).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(read("short\n", 0600).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(read("0123456789abcdef; Path=/x\n", 0600).status()));
+}
+
+TEST(Guard, KnowsWhatStaysOnThisMachine) {
+  for (const char* host : {"127.0.0.1", "127.9.9.9", "::1", "localhost"}) {
+    EXPECT_TRUE(IsLoopback(host)) << host;
+  }
+  for (const char* host : {"0.0.0.0", "10.0.0.1", "::", "localhost.example", "127.0.0.1.x", ""}) {
+    EXPECT_FALSE(IsLoopback(host)) << host;
+  }
+}
+
+}  // namespace
+}  // namespace hone::view
