@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "rollout/store/query.h"
 #include "rollout/store/state.h"
@@ -87,19 +88,25 @@ absl::StatusOr<TrajectoryText> ReadText(Store::State& state, int64_t n, size_t l
   return text;
 }
 
-// Rows of `segment` that a query matches, as trajectories; a shared text is of its whole group.
+// Rows of `segment` that a query matches, as trajectories; a shared text is of its whole group, and
+// stands with the group's first trajectory.
 absl::Status MatchedTrajectories(SqliteDb& db, const std::vector<int64_t>& segments,
                                  std::vector<int64_t>* trajectories) {
+  absl::flat_hash_map<int64_t, int64_t> got_of_first;
+  Statement groups = db.Prepare("SELECT first, got FROM task_group");
+  const absl::Status status = EachRow(
+      groups, [&](const Statement& read) { got_of_first[read.GetInt(0)] = read.GetInt(1); });
+  if (!status.ok()) return status;
   for (const int64_t segment : segments) {
     const int64_t n = segment >> 12;
     trajectories->push_back(n);
-    Statement row = db.Prepare(
-        "SELECT g.first, g.got FROM segment s JOIN trajectory t ON t.n = s.trajectory "
-        "JOIN task_group g ON g.n = t.\"group\" AND g.first = t.n WHERE s.n = ? AND s.shared = 1");
+    const auto group = got_of_first.find(n);
+    if (group == got_of_first.end()) continue;
+    Statement row = db.Prepare("SELECT shared FROM segment WHERE n = ?");
     const absl::StatusOr<bool> found = row.Int(segment).Next();
     if (!found.ok()) return found.status();
-    if (!*found) continue;
-    for (int64_t i = 1; i < row.GetInt(1); ++i) trajectories->push_back(row.GetInt(0) + i);
+    if (!*found || row.GetInt(0) == 0) continue;
+    for (int64_t i = 1; i < group->second; ++i) trajectories->push_back(n + i);
   }
   std::sort(trajectories->begin(), trajectories->end());
   trajectories->erase(std::unique(trajectories->begin(), trajectories->end()), trajectories->end());

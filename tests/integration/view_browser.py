@@ -158,6 +158,7 @@ class Browser(unittest.TestCase):
                 self.until(lambda: wanted[page] in self.text(), page + " says " + wanted[page])
                 bad = [row for row in self.driver.get_log("browser") if row["level"] == "SEVERE"]
                 self.assertEqual(bad, [])
+                self.assertNotIn("[object", self.text())
                 self.assertIn("Hone", self.driver.title)
 
     def test_hostile_texts_stay_texts_on_every_page(self):
@@ -206,6 +207,7 @@ class Browser(unittest.TestCase):
         self.until(lambda: f"iteration {before + 1}" in self.driver.find_element(By.TAG_NAME, "h1").text, "it follows")
         self.open("curves", runs=self.key, m="reward/mean")
         self.until(lambda: f"at {before + 1}" in self.text(), "the curve ends there")
+        self.assertEqual(len(self.all("path.curve")), 1)
         self.until(lambda: "live" == self.driver.find_element(By.ID, "live").text, "the stream is open")
         self.server.grow()
         self.until(lambda: f"at {before + 2}" in self.text(), "the curve goes on")
@@ -273,7 +275,8 @@ class Browser(unittest.TestCase):
         self.until(lambda: "expected a field" in self.text(), "the error")
 
     def test_tokens_are_tinted_by_each_channel_and_tell_their_figures(self):
-        group = self.server.get(f"/api/groups?run={self.quoted()}&iteration=3")["groups"][-1]
+        group = self.server.get(f"/api/groups?run={self.quoted()}&iteration=3")["groups"]
+        group = next(one for one in group if not one["flat"])
         self.open("trajectory", run=self.key, id=group["cells"][0]["id"])
         channels = [option.get_attribute("value") for option in self.all("#main select option") if option.is_enabled()]
         self.assertEqual(channels, ["none", "probability", "entropy", "advantage", "kl"])
@@ -314,9 +317,9 @@ class Browser(unittest.TestCase):
         print(f"\n32,000 tokens: frame median {times[len(times) // 2]:.1f} ms, 95 % {times[len(times) * 95 // 100]:.1f} ms,"
               f" most tokens in the page {frames['most']}", file=sys.stderr)
         self.assertGreater(frames["top"], 3000)
-        self.assertLess(frames["most"], 12000)
-        # A gross bound: this may run on a busy machine without a graphics card.
-        self.assertLess(times[len(times) // 2], 100)
+        # Not the frames' time: this may run on a busy machine without a graphics card. What makes them
+        # long is elements, and these are bytes as tokens, some hundred a line.
+        self.assertLess(frames["most"], 6000)
 
     def test_it_can_be_used_without_eyes_or_mouse(self):
         for page, parameters in self.pages():

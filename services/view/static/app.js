@@ -76,12 +76,12 @@ async function draw() {
   main.setAttribute("aria-busy", "false");
   main.dataset.page = page;
   document.title = (shown.title ? shown.title + " – " : "") + "Hone";
-  shown.ready?.();
   if (from !== "" && from !== page) {
     main.focus({preventScroll: true});
     window.scrollTo(0, 0);
     say(shown.title ?? page);
   }
+  shown.ready?.();
 }
 
 async function refreshRuns() {

@@ -31,6 +31,11 @@ export function smooth(points, keep) {
   });
 }
 
+// Without the noughts at its end.
+function short(value) {
+  return Number.isInteger(value) || Math.abs(value) < 0.001 ? number(value) : String(parseFloat(value.toFixed(4)));
+}
+
 function range(values, pad) {
   let low = Infinity, high = -Infinity;
   for (const value of values) {
@@ -48,7 +53,7 @@ function axes(xs, ys, place) {
   for (const y of ticks(...ys)) {
     const at = place.y(y);
     parts.push(svg("line", {class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: at, y2: at}),
-               svg("text", {x: LEFT - 6, y: at + 4, "text-anchor": "end"}, number(y)));
+               svg("text", {x: LEFT - 6, y: at + 4, "text-anchor": "end"}, short(y)));
   }
   for (const x of ticks(...xs).filter(Number.isInteger)) {
     parts.push(svg("text", {x: place.x(x), y: HEIGHT - 7, "text-anchor": "middle"}, x));

@@ -6,7 +6,7 @@ import {diverging, paint, rising, unlikely} from "./colours.js";
 import {el, isOdd, nameOdd, number, replace} from "./dom.js";
 
 const LINE = 22;        // pixels, as --row of style.css
-const OVERSCAN = 12;    // lines above and below those in sight
+const OVERSCAN = 6;     // lines above and below those in sight
 const MOST_LINES = 700000;  // beyond, browsers' elements are not that tall
 
 // k3: an estimate of KL(policy || reference) that is never negative.

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -69,9 +70,10 @@ class ViewRun {
                        {"time/generate_s", 1.0},        {"time/verify_s", 0.2},
                        {"time/store_s", 0.01},          {"time/store_wait_s", 0.001},
                        {"tokens/per_s", 1000 + t}};
-    for (const std::string& id : last_ids_) {
-      record.channels[id]["reference_logprob"] = last_reference_;
+    for (auto& [id, values] : references_) {
+      record.channels[id]["reference_logprob"] = std::move(values);
     }
+    references_.clear();
     Must(store_->PutIteration(record));
   }
 
@@ -200,9 +202,9 @@ class ViewRun {
     }
     group->reward_std = std::sqrt(group->reward_std);
     group->flat = group->reward_std < 1e-12;
-    last_ids_ = {group->trajectories[0].id};
-    last_reference_ = group->trajectories[0].behaviour_logprobs;
-    for (float& value : last_reference_) value *= 0.9f;
+    std::vector<float>& reference = references_[group->trajectories[0].id];
+    reference = group->trajectories[0].behaviour_logprobs;
+    for (float& value : reference) value *= 0.9f;
   }
 
   Group MakeGroup(int64_t iteration, int samples) {
@@ -230,8 +232,7 @@ class ViewRun {
   int64_t attempt_ = 0;
   int64_t iterations_ = 0;
   uint64_t ordinal_ = 0;
-  std::vector<std::string> last_ids_;
-  std::vector<float> last_reference_;
+  std::map<std::string, std::vector<float>> references_;  // of the next iteration's record
 };
 
 }  // namespace hone::view
