@@ -242,11 +242,10 @@ TEST_F(ViewServerTest, AGridAGroupAndATrajectoryAgreeWithTheStore) {
               t.behaviour_logprobs.back(), 1e-5);
   EXPECT_EQ(one["verdict"]["evidence"]["expected"], "<i>19</i>");
   EXPECT_EQ(one["reward_parts"].size(), 2u);
-  // What the tokens say is what the segments say; the token that ends it says nothing.
+  // What the tokens say is what the segments say, and the token that ends it.
   std::string said;
   for (const Json& text : one["texts"]) said += text.get<std::string>();
-  EXPECT_EQ(said, t.segments[0].text + t.segments[1].text);
-  EXPECT_EQ(one["pieces"].size(), 1u);
+  EXPECT_EQ(said, t.segments[0].text + t.segments[1].text + "<eos>");
   EXPECT_EQ(StatusOf(Answer("/api/trajectory?run=a&id=zzzz")), 404);
   EXPECT_EQ(StatusOf(Answer("/api/group?run=a&id=zzzz")), 404);
 }
