@@ -272,8 +272,13 @@ def judge_gradient(model, prompts):
         logprobs = model(tokens[None]).logits[0, :-1].log_softmax(-1)
         loss = loss + logprobs.gather(1, tokens[1:, None]).sum()
     loss.backward()
+    return gradients_of(model.named_parameters())
+
+
+def gradients_of(named_parameters):
+    """By published names: experts apart."""
     gradients = {}
-    for name, value in model.named_parameters():
+    for name, value in named_parameters:
         if value.grad is None:
             continue
         gradient = value.grad.numpy()
@@ -289,6 +294,24 @@ def judge_gradient(model, prompts):
         else:
             gradients[name] = gradient
     return gradients
+
+
+def gradient_error(want, out, file):
+    """Largest error of a gradient the driver wrote, of its tensor's largest: (error, how many
+    tensors, which)."""
+    flat = np.fromfile(out / file, np.float32)
+    worst, compared, where = 0.0, 0, ""
+    for line in (out / "grad.txt").read_text().splitlines():
+        parameter, offset, elements = line.split()
+        if parameter.endswith("e_score_correction_bias"):
+            continue  # moved by counts, not by gradients
+        reference = want[parameter].ravel()
+        mine = flat[int(offset):int(offset) + int(elements)]
+        error = np.abs(mine - reference).max() / max(np.abs(reference).max(), 1e-6)
+        compared += 1
+        if not error <= worst:
+            worst, where = error, parameter
+    return worst, compared, where
 
 
 def compare(name, model, work):
@@ -321,18 +344,7 @@ def compare(name, model, work):
         same = (ours == want_experts).all(-1)
         experts = f"{same.sum()}/{same.size}"
         wrong += same.size - same.sum()
-    flat = np.fromfile(out / "grad.f32", np.float32)
-    want_grad, worst_grad, compared, where = judge_gradient(model, prompts), 0.0, 0, ""
-    for line in (out / "grad.txt").read_text().splitlines():
-        parameter, offset, elements = line.split()
-        if parameter.endswith("e_score_correction_bias"):
-            continue  # moved by counts, not by gradients
-        reference = want_grad[parameter].ravel()
-        mine = flat[int(offset):int(offset) + int(elements)]
-        error = np.abs(mine - reference).max() / max(np.abs(reference).max(), 1e-6)
-        compared += 1
-        if error > worst_grad:
-            worst_grad, where = error, parameter
+    worst_grad, compared, where = gradient_error(judge_gradient(model, prompts), out, "grad.f32")
     kept = math.nan if name == "deepseek_moe" else saved(name, directory, work, prompts)
     good = worst <= 2e-4 and wrong == 0 and worst_grad <= 1e-3 and not kept > 2e-4
     print(f"{name:20s} logits {worst:.1e} of {np.abs(want).max():.1f}  experts {experts}  greedy "

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What scripts/mtp_agreement.py runs: logprobs of a module that predicts further ahead.
-// Usage: mtp_driver DIRECTORY, token rows on stdin, one a line; a row of logprobs each, from
-// token 2.
+// What scripts/mtp_agreement.py runs: a module that predicts further ahead.
+// Usage: mtp_driver DIRECTORY OUT, token rows on stdin, one a line; a row of logprobs each on
+// stdout, from token 2. OUT/detached.f32 and OUT/through.f32: gradients of the sum of the first
+// 8 rows' logprobs (flat), alone and through the whole model; OUT/grad.txt: name, offset,
+// elements.
+#include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -14,9 +18,34 @@
 #include "policy/kernels/backend.h"
 #include "policy/model/packed_pass.h"
 
+namespace hone {
+namespace {
+
+constexpr size_t kGradientRows = 8;
+
+void WriteGradient(PackedPass<float>& pass, const Model<float>& model,
+                   const std::vector<PackedSequence>& sequences, const PackedOptions& options,
+                   bool detach, const std::string& path) {
+  pass.Forward(sequences, options);
+  PackedPass<float>::Gradients gradients;
+  for (const PackedSequence& sequence : sequences) {
+    gradients.d_logprobs.emplace_back(sequence.tokens.size(), 0.0f);
+    gradients.d_mtp_logprobs.emplace_back(sequence.tokens.size(), 1.0f);
+  }
+  gradients.mtp_detach = detach;
+  std::vector<float> gradient(static_cast<size_t>(model.registry().flat_elements()), 0.0f);
+  pass.Backward(gradients, gradient.data());
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(gradient.data()),
+             static_cast<std::streamsize>(gradient.size() * sizeof(float)));
+}
+
+}  // namespace
+}  // namespace hone
+
 int main(int argc, char** argv) {
   using namespace hone;
-  if (argc != 2) return 2;
+  if (argc != 3) return 2;
   const auto opened =
       OpenCheckpoint(argv[1], /*weights_only=*/true, RealFileSystem(), /*mtp=*/true);
   if (!opened.ok()) {
@@ -44,6 +73,14 @@ int main(int argc, char** argv) {
   for (const std::vector<float>& logprobs : result.mtp_logprobs) {
     for (size_t t = 2; t < logprobs.size(); ++t) std::printf("%.9g ", logprobs[t]);
     std::printf("\n");
+  }
+  const std::string out = argv[2];
+  sequences.resize(std::min(sequences.size(), kGradientRows));
+  WriteGradient(pass, **model, sequences, options, true, out + "/detached.f32");
+  WriteGradient(pass, **model, sequences, options, false, out + "/through.f32");
+  std::ofstream index(out + "/grad.txt");
+  for (const ParameterInfo& info : (*model)->registry().all()) {
+    index << info.name << " " << info.offset << " " << info.elements << "\n";
   }
   return 0;
 }
