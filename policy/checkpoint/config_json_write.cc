@@ -131,7 +131,7 @@ ordered_json FreshConfig(const ModelConfig& config, const char* dtype) {
 std::string ConfigJson(const ModelConfig& config, DType dtype) {
   assert(config.Validate().ok());
   const char* type = dtype == DType::kBFloat16 ? "bfloat16" : "float32";
-  const nlohmann::ordered_json fresh = FreshConfig(config, type);
+  nlohmann::ordered_json fresh = FreshConfig(config, type);
   const std::string& source = config.source.text;
   if (source.empty()) return fresh.dump(2) + "\n";
   // What is saved is never quantised; the name of the dtype's key is the file's.
@@ -143,6 +143,10 @@ std::string ConfigJson(const ModelConfig& config, DType dtype) {
   const absl::StatusOr<ConfigFile> read = ParseConfigJson(kept);
   if (read.ok() && read->config == trunk && read->num_nextn_predict_layers >= config.mtp_layers) {
     return kept;
+  }
+  // Modules that are carried along are still there.
+  if (read.ok() && read->num_nextn_predict_layers > config.mtp_layers) {
+    fresh["num_nextn_predict_layers"] = read->num_nextn_predict_layers;
   }
   return EditJsonObject(source, fresh, {"quantization_config", "rope_parameters", "dtype"});
 }

@@ -119,7 +119,10 @@ TEST(HuggingFace, KeepsLayersThatPredictFurtherAhead) {
   auto read = ReadPolicyState(a, false);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_THAT(read->not_loaded, IsEmpty());
+  read->config.eos_token_id = 5;  // so that config.json is written anew
   ASSERT_TRUE(WritePolicyState(*read, b, RealFileSystem(), {2000}).ok());
+  EXPECT_THAT(ReadText(b + "/config.json"), HasSubstr("\"num_nextn_predict_layers\": 1"));
+  EXPECT_TRUE(ReadPolicyState(b, false).ok());
   const auto files = WeightFiles::Open(RealFileSystem(), b, nullptr);
   ASSERT_TRUE(files.ok()) << files.status();
   for (size_t i = tensors.size() - 2; i < tensors.size(); ++i) {
