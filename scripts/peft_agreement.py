@@ -6,7 +6,9 @@ A development check against an outside judge; neither the product nor its tests 
 preset: a random model, a short run with LoRA, then
  1. transformers + peft with our adapter against `hone score` of the adapter's directory;
  2. transformers with our merged copy against the same;
- 3. `hone score` of an adapter that peft made on that model against transformers + peft.
+ 3. `hone score` of an adapter that peft made on that model, A and B random, against transformers +
+    peft: attention, single projections, experts (which transformers 5 fuses) by target_parameters
+    and by target_modules. Routers ("all-linear" takes them) are refused.
 Usage: peft_agreement.py HONE_BINARY [PRESET...]
 """
 
@@ -34,10 +36,30 @@ rewards { parts { name: "random" } }
 evaluation { every: 0 final_limit: 8 limit: 8 }
 checkpoint { every: 4 }
 """
+FUSED = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+DENSE = ["gate_proj", "up_proj", "down_proj"]
 TARGETS = {  # what peft can put beside a model of transformers 5, whose experts are fused
     "v3-tiny": ['"attention"', '"attention" target_modules: "shared_experts"', '"experts"'],
     "v2-tiny": ['"attention"', '"mlp" target_modules: "kv_b_proj"', '"experts"'],
+    "llama-tiny": ['"attention"', '"mlp" target_modules: "k_proj"'],
 }
+
+
+def configs(preset):
+    """What peft is asked to make."""
+    def make(modules, parameters=None, **more):
+        values = dict(dict(r=3, lora_alpha=5, task_type="CAUSAL_LM"), **more)
+        return peft.LoraConfig(target_modules=modules, target_parameters=parameters, **values)
+    if preset == "llama-tiny":
+        return [make("all-linear"), make(["q_proj", "v_proj"]),
+                make(["down_proj", "k_proj"], r=4, lora_alpha=2, use_rslora=True)]
+    queries = ["q_a_proj", "q_b_proj"] if preset == "v3-tiny" else ["q_proj"]
+    attention = [*queries, "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
+    return [make(attention), make(["kv_b_proj"], r=4, lora_alpha=2, use_rslora=True),
+            make([], FUSED), make([], FUSED[:1]), make([], FUSED[1:]),
+            make(attention, FUSED, use_rslora=True), make(DENSE), make([*attention, *DENSE])]
+
+
 
 
 def hone(*args, stdin=None):
@@ -100,17 +122,30 @@ def check_theirs(binary, report, work, made, config, rows):
     model = peft.get_peft_model(base_model(made), config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "lora_B" in name:
+            if "lora_" in name:
                 parameter.normal_(0, 0.3)
     model.save_pretrained(f"{work}/peft")
     adapted = ours(binary, f"{work}/peft", rows)
-    report.say(f"{sorted(config.target_modules or config.target_parameters)} theirs in hone",
-               gap(adapted, theirs(model, rows)), gap(adapted, ours(binary, made, rows)))
+    targets = sorted(config.target_modules or []) + sorted(config.target_parameters or [])
+    report.say(f"{' '.join(targets)} theirs in hone", gap(adapted, theirs(model, rows)),
+               gap(adapted, ours(binary, made, rows)))
+
+
+def check_router_refused(binary, report, work, made):
+    config = peft.LoraConfig(r=3, lora_alpha=5, task_type="CAUSAL_LM", target_modules="all-linear")
+    peft.get_peft_model(base_model(made), config).save_pretrained(f"{work}/peft")
+    done = subprocess.run([binary, "checkpoint", "hash", f"{work}/peft"], capture_output=True,
+                          text=True)
+    good = done.returncode != 0 and "mlp.gate" in done.stderr
+    report.failed |= not good
+    print(f"a router's adapter: {'refused' if good else 'FAILED'}: {done.stderr.strip()}")
 
 
 def main():
     binary, models = sys.argv[1], sys.argv[2:] or list(TARGETS)
     random.seed(5)
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
     rows = [[random.randrange(256) for _ in range(random.randint(2, 40))] for _ in range(40)]
     report = Report()
     for preset in models:
@@ -119,15 +154,14 @@ def main():
             with tempfile.TemporaryDirectory() as work:
                 hone(binary, "model", "init", preset, "--out", f"{work}/made", "--seed", "3")
                 check_ours(binary, report, work, f"{work}/made", target, rows)
-        for config in [
-                peft.LoraConfig(r=3, lora_alpha=5, task_type="CAUSAL_LM",
-                                target_modules=["kv_b_proj", "o_proj"]),
-                peft.LoraConfig(r=4, lora_alpha=2, use_rslora=True, task_type="CAUSAL_LM",
-                                target_modules=["shared_experts.up_proj", "mlp.down_proj"]),
-        ]:
+        for config in configs(preset):
             with tempfile.TemporaryDirectory() as work:
                 hone(binary, "model", "init", preset, "--out", f"{work}/made", "--seed", "3")
                 check_theirs(binary, report, work, f"{work}/made", config, rows)
+        if preset == "v3-tiny":
+            with tempfile.TemporaryDirectory() as work:
+                hone(binary, "model", "init", preset, "--out", f"{work}/made", "--seed", "3")
+                check_router_refused(binary, report, work, f"{work}/made")
     sys.exit(1 if report.failed else 0)
 
 

@@ -18,11 +18,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr absl::string_view kPrefix = "base_model.model.";
 constexpr JsonLimits kLimits = {size_t{16} << 20, 8, int64_t{1} << 20};
 
 // Keys that do not change what an adapter computes, whatever they say.
-constexpr std::array<absl::string_view, 23> kAnyValue = {"target_parameters",
+constexpr std::array<absl::string_view, 25> kAnyValue = {"target_parameters",
                                                          "base_model_name_or_path",
                                                          "peft_type",
                                                          "task_type",
@@ -44,7 +43,9 @@ constexpr std::array<absl::string_view, 23> kAnyValue = {"target_parameters",
                                                          "qalora_group_size",
                                                          "runtime_config",
                                                          "loftq_config",
-                                                         "ensure_weight_tying"};
+                                                         "ensure_weight_tying",
+                                                         "rank_pattern",
+                                                         "alpha_pattern"};
 
 bool MayBeAnything(absl::string_view key) {
   for (const absl::string_view known : kAnyValue) {
@@ -67,9 +68,21 @@ bool LeavesBaseAlone(const json& init) {
          init == "orthogonal";
 }
 
-std::string ModuleOf(const ParameterInfo& adapter) {
-  const size_t mark = adapter.name.rfind(".lora_");
-  return adapter.name.substr(0, mark);
+// Of target_modules gate_proj and up_proj peft makes one adapter of the fused gate_up_proj, of
+// twice the rank and alpha: the scale is the same, and all are read as if they had the greater
+// rank.
+bool Widen(const json& ranks, const json& alphas, LoraOptions* lora) {
+  constexpr char kFused[] = R"(.*\.gate_up_proj)";
+  if (IsOff(ranks) && IsOff(alphas)) return true;
+  if (!ranks.is_object() || !alphas.is_object() || ranks.size() != 1 || alphas.size() != 1) {
+    return false;
+  }
+  const auto rank = ranks.find(kFused), alpha = alphas.find(kFused);
+  if (rank == ranks.end() || alpha == alphas.end()) return false;
+  if (*rank != 2 * lora->r || *alpha != 2 * lora->lora_alpha || lora->use_rslora) return false;
+  lora->r *= 2;
+  lora->lora_alpha *= 2;
+  return true;
 }
 
 // The last two words of a module's name, of a routed expert's the last: what its likes in other
@@ -81,10 +94,6 @@ std::string EndOf(absl::string_view module) {
 }
 
 }  // namespace
-
-std::string AdapterTensorName(const ParameterInfo& adapter) {
-  return absl::StrCat(kPrefix, adapter.name);
-}
 
 absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::string_view what) {
   const absl::StatusOr<json> root = ParseJson(text, kLimits, what);
@@ -124,6 +133,14 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::s
   config.lora.lora_alpha = alpha.get<double>();
   config.lora.use_rslora = rslora.is_boolean() && rslora.get<bool>();
   config.base = base.get<std::string>();
+  config.narrow = config.lora.r;
+  if (!Widen(get("rank_pattern"), get("alpha_pattern"), &config.lora)) {
+    return absl::UnimplementedError(absl::StrCat(
+        what, ": rank_pattern is ", get("rank_pattern").dump().substr(0, 200),
+        " and alpha_pattern ", get("alpha_pattern").dump().substr(0, 200),
+        "; Hone reads adapters of one scale, and of another rank gate_up_proj's alone, as peft "
+        "writes them (rank and alpha both doubled, without use_rslora)"));
+  }
   return config;
 }
 
@@ -209,47 +226,6 @@ absl::StatusOr<AdapterFiles> OpenAdapterFiles(FileSystem& files, const std::stri
   if (!tensors.ok()) return tensors.status();
   out.tensors = std::make_shared<const WeightFiles>(*std::move(tensors));
   return out;
-}
-
-absl::StatusOr<ParameterRegistry> AdaptedRegistry(const AdapterFiles& adapters,
-                                                  const ModelConfig& config) {
-  const std::string& path = adapters.tensors->shards()[0]->path();
-  AdaptationOptions options;
-  options.lora = adapters.config.lora;
-  std::set<std::string> modules;
-  for (const auto& [name, place] : adapters.tensors->all()) {
-    ParameterInfo info;
-    info.name = std::string(absl::StripPrefix(name, kPrefix));
-    const bool a = absl::EndsWith(name, ".lora_A.weight");
-    const bool b = absl::EndsWith(name, ".lora_B.weight");
-    if (!absl::StartsWith(name, kPrefix) || (!a && !b)) {
-      return absl::UnimplementedError(absl::StrCat(
-          path, ": the tensor ", name, " is no lora_A.weight or lora_B.weight of a module"));
-    }
-    modules.insert(ModuleOf(info));
-  }
-  options.lora.target_modules.assign(modules.begin(), modules.end());
-  const absl::Status checked = CheckAdaptation(config, options);
-  if (!checked.ok()) {
-    return absl::Status(checked.code(), absl::StrCat(path, ": ", checked.message()));
-  }
-  ParameterRegistry registry = ParameterRegistry::Of(config, DType::kFloat32, options);
-  size_t found = 0;
-  for (const ParameterInfo& info : registry.all()) {
-    if (info.group != ParameterGroup::kLora) continue;
-    const WeightFiles::Place place = adapters.tensors->Find(AdapterTensorName(info));
-    if (place.tensor == nullptr || place.tensor->shape != info.shape) {
-      return absl::DataLossError(absl::StrCat(
-          path, ": the tensor ", AdapterTensorName(info),
-          place.tensor == nullptr ? " is absent" : " has another shape than the model and r ask"));
-    }
-    ++found;
-  }
-  if (found != adapters.tensors->all().size()) {
-    return absl::DataLossError(absl::StrCat(path, " has ", adapters.tensors->all().size(),
-                                            " tensors; ", found, " have a place in the model"));
-  }
-  return registry;
 }
 
 }  // namespace hone

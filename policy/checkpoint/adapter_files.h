@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Low-rank adapters as peft keeps them: adapter_config.json and adapter_model.safetensors, whose
-// tensors are called base_model.model.MODULE.lora_A.weight [r, in] and ...lora_B.weight [out, r].
-// docs/lora.md says what is read and refused.
+// Low-rank adapters as peft keeps them: adapter_config.json and adapter_model.safetensors
+// (adapter_tensors.h). docs/lora.md says what is read and refused.
 #ifndef HONE_POLICY_CHECKPOINT_ADAPTER_FILES_H_
 #define HONE_POLICY_CHECKPOINT_ADAPTER_FILES_H_
 
@@ -21,8 +20,9 @@
 namespace hone {
 
 struct AdapterConfig {
-  LoraOptions lora;  // target_modules is empty: the tensors say which modules have adapters
-  std::string base;  // base_model_name_or_path
+  LoraOptions lora;    // target_modules is empty: the tensors say which modules have adapters
+  std::string base;    // base_model_name_or_path
+  int32_t narrow = 0;  // the rank of all but fused gate_up_proj, which may have lora.r = 2 narrow
 };
 
 // DATA_LOSS, beginning with `what`: not such a file. UNIMPLEMENTED: a setting that Hone cannot
@@ -43,14 +43,6 @@ struct AdapterFiles {
 };
 // NOT_FOUND when the base is no directory of this machine.
 absl::StatusOr<AdapterFiles> OpenAdapterFiles(FileSystem& files, const std::string& directory);
-
-// The model's registry with the adapters that the tensors are. DATA_LOSS: a tensor that is absent,
-// too many or of another shape than the model's.
-absl::StatusOr<ParameterRegistry> AdaptedRegistry(const AdapterFiles& adapters,
-                                                  const ModelConfig& config);
-
-// "base_model.model." + name.
-std::string AdapterTensorName(const ParameterInfo& adapter);
 
 }  // namespace hone
 

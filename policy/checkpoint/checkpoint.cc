@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/checkpoint/adapter_files.h"
+#include "policy/checkpoint/adapter_tensors.h"
 #include "policy/checkpoint/checkpoint_files.h"
 #include "policy/checkpoint/config_json.h"
 #include "policy/checkpoint/digested_file.h"
@@ -143,11 +144,11 @@ absl::Status OpenAdapters(FileSystem& files, const std::string& directory, Opene
   if (!registry.ok()) return registry.status();
   auto found = std::make_shared<OpenedAdapters>();
   found->registry = std::make_shared<const ParameterRegistry>(*std::move(registry));
-  found->raw = [tensors = adapters->tensors, base_values = opened->arrays.values](
-                   const ParameterInfo& info, int64_t first, int64_t count, float* to) {
-    if (info.group != ParameterGroup::kLora) return base_values(info, first, count, to);
-    const WeightFiles::Place place = tensors->Find(AdapterTensorName(info));
-    return place.file->ReadFloats(*place.tensor, first, count, to);
+  found->raw = [own = AdapterValues(*adapters, opened->state.config),
+                base_values = opened->arrays.values](const ParameterInfo& info, int64_t first,
+                                                     int64_t count, float* to) {
+    const bool adapter = info.group == ParameterGroup::kLora;
+    return adapter ? own(info, first, count, to) : base_values(info, first, count, to);
   };
   *out = OpenedCheckpoint();
   out->weights = opened->weights;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "policy/checkpoint/adapter_files.h"
+#include "policy/checkpoint/adapter_tensors.h"
 #include "policy/checkpoint/checkpoint.h"
 #include "policy/checkpoint/checkpoint_files.h"
 #include "policy/checkpoint/config_json.h"
