@@ -173,12 +173,14 @@ Json InfoJson(const ModelConfig& config, const kernels::Backend& backend, const 
   json["machine"] = {{"threads", machine.threads},
                      {"read_bytes_per_s", machine.read_bytes_per_s},
                      {"flops_per_s", machine.flops_per_s}};
-  json["limit_tokens_per_s"] = {{"decode_1", speed.decode_1},
-                                {"decode_64", speed.decode_64},
-                                {"prefill", speed.prefill},
-                                {"train", speed.train},
-                                {"bytes_per_token", speed.bytes_per_token},
-                                {"flops_per_token", speed.flops_per_token}};
+  for (const auto& [name, limit] :
+       {std::pair{"decode_1", speed.decode_1}, std::pair{"decode_64", speed.decode_64},
+        std::pair{"score", speed.score}, std::pair{"train", speed.train}}) {
+    json["limits"][name] = {{"tokens_per_s", limit.tokens_per_s},
+                            {"bytes_per_token", limit.bytes_per_token},
+                            {"flops_per_token", limit.flops_per_token},
+                            {"limited_by", limit.by_bytes ? "bytes" : "flops"}};
+  }
   return json;
 }
 
@@ -187,6 +189,16 @@ std::string Count(const Json& value) {
   if (number >= 1e9) return absl::StrFormat("%.2fB", number / 1e9);
   if (number >= 1e6) return absl::StrFormat("%.2fM", number / 1e6);
   return absl::StrFormat("%.0f", number);
+}
+
+void PrintLimit(const char* what, const Json& limit) {
+  const auto number = [&](const char* key) { return limit[key].get<double>(); };
+  const bool bytes = limit["limited_by"] == "bytes";
+  std::cout << absl::StrFormat(
+      "at most    %-18s %8.0f tokens/s by %s; a token takes %s read and %.4g MFLOP\n", what,
+      number("tokens_per_s"), bytes ? "reading" : "multiplying",
+      ByteSizeText(static_cast<int64_t>(number("bytes_per_token"))),
+      number("flops_per_token") / 1e6);
 }
 
 void PrintInfo(const Json& json) {
@@ -223,14 +235,15 @@ void PrintInfo(const Json& json) {
   std::cout << "available  " << ByteSizeText(memory["available"].get<int64_t>()) << "\n";
   if (!json.contains("machine")) return;
   const Json& machine = json["machine"];
-  const Json& speed = json["limit_tokens_per_s"];
   std::cout << absl::StrFormat(
-      "machine    %d threads read %.1f GB/s and multiply %.0f GFLOP/s (measured now)\n"
-      "at most    decode %.0f tokens/s alone, %.0f in batches of 64; score %.0f; train %.0f\n",
+      "machine    %d threads read %.1f GB/s and multiply %.0f GFLOP/s (measured now)\n",
       machine["threads"].get<int>(), machine["read_bytes_per_s"].get<double>() / 1e9,
-      machine["flops_per_s"].get<double>() / 1e9, speed["decode_1"].get<double>(),
-      speed["decode_64"].get<double>(), speed["prefill"].get<double>(),
-      speed["train"].get<double>());
+      machine["flops_per_s"].get<double>() / 1e9);
+  for (const auto& [name, what] :
+       {std::pair{"decode_1", "decode, alone"}, std::pair{"decode_64", "decode, 64 at once"},
+        std::pair{"score", "score, prefill"}, std::pair{"train", "train"}}) {
+    PrintLimit(what, json["limits"][name]);
+  }
 }
 
 int Info(const ModelFlags& flags, const Globals& globals) {
@@ -331,10 +344,9 @@ void AddInfo(CLI::App& app, ModelFlags& flags) {
   app.add_flag("!--no-measure", flags.measure, "leave the machine's speed out");
   app.footer(
       "Memory is what a policy keeps; passes and the cache of completions come on top. Speeds are\n"
-      "upper bounds from bandwidth B and product rate F, measured in a second: with n weights "
-      "that\n"
-      "a token multiplies, decode min(B / 4n, F / 2n), score F / 2n, train F / 6n; attention over "
-      "a\n"
+      "upper bounds from what this machine reads and multiplies a second, each measured for half\n"
+      "a second: 4 bytes of every weight that a pass multiplies (1 or 64 rows to decode, 1,024 to\n"
+      "score or train, three times to train), and 2 FLOP of each for a token; attention over a\n"
       "long context comes on top.");
 }
 

@@ -28,22 +28,30 @@ ParameterCounts CountParameters(const ModelConfig& config);
 // Of the decode cache, all layers; a key is kept as it was computed, in float.
 int64_t CacheBytesPerToken(const ModelConfig& config);
 
-// Measured in about a second on `threads` threads.
+// Measured in about a second on `threads` threads, the best of ten moments.
 struct MachineLimits {
   int threads = 1;
-  double read_bytes_per_s = 0;  // memory, summing 64 MiB a thread front to back
-  double flops_per_s = 0;       // the backend's own product of 64 x 512 by 512 x 512, in cache
+  double read_bytes_per_s = 0;  // memory: the backend's own product of 1 by 5120 x 5120
+  double flops_per_s = 0;       // its product of 64 x 512 by 512 x 512, in cache
 };
 MachineLimits MeasureMachine(const kernels::Backend& backend, int threads);
 
-// Upper bounds; attention over a long context comes on top.
+// At most `tokens_per_s` tokens: bytes over the machine's reading, or floating-point operations
+// over its products, whichever takes longer.
+struct SpeedLimit {
+  double tokens_per_s = 0;
+  double bytes_per_token =
+      0;  // 4 of every weight that some row of a pass multiplies, shared by them
+  double flops_per_token = 0;  // 2 of every weight that a token multiplies
+  bool by_bytes = false;
+};
+
+// Upper bounds; attention over a context, logits' softmax and activations come on top.
 struct SpeedLimits {
-  double decode_1 = 0;         // tokens a second, one completion:   min(B / b, F / f)
-  double decode_64 = 0;        // 64 completions at once: 64 / max(b_64 / B, 64 f / F)
-  double prefill = 0;          // also scoring: F / f
-  double train = 0;            // forward and backward: F / 3f
-  double bytes_per_token = 0;  // b: 4 bytes of every weight a token multiplies
-  double flops_per_token = 0;  // f: 2 of every such weight
+  SpeedLimit decode_1;   // one completion
+  SpeedLimit decode_64;  // 64 at once
+  SpeedLimit score;      // also prefill: passes of 1,024 rows
+  SpeedLimit train;      // forward and backward of such passes: three times both
 };
 SpeedLimits LimitSpeed(const ModelConfig& config, const MachineLimits& machine);
 
