@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/hash.h"
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cstring>
@@ -133,6 +134,22 @@ std::string Sha256Hex(absl::string_view text) {
   Sha256 hash;
   hash.Update(text);
   return hash.FinishHex();
+}
+
+Fingerprint128 FingerprintOf(const void* data, size_t bytes, Fingerprint128 start) {
+  const auto fold = [](uint64_t a, uint64_t b) {
+    const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  };
+  const char* from = static_cast<const char*>(data);
+  for (size_t at = 0; at < bytes; at += 16) {
+    std::array<uint64_t, 2> block = {0, 0};  // the last one ends in zeros
+    std::memcpy(block.data(), from + at, std::min<size_t>(bytes - at, 16));
+    start.low = fold(block[0] ^ 0xa0761d6478bd642fu, block[1] ^ start.low);
+    start.high = fold(block[1] ^ 0xe7037ed1a0b428dbu, block[0] ^ start.high);
+  }
+  return {fold(start.low ^ bytes, 0x8ebc6af09c88c6e3u),
+          fold(start.high ^ bytes, 0x589965cc75374cc3u)};
 }
 
 uint32_t Crc32c(const void* data, size_t bytes, uint32_t seed) {

@@ -84,12 +84,23 @@ struct OptimStepRequest {
   AdamWParams adamw;
 };
 
+// 64 bits of a parameter's values (policy/hash.h): say which one is another, where a hash of all
+// says that one is.
+struct TensorFingerprint {
+  std::string name;
+  uint64_t value = 0;
+  bool operator==(const TensorFingerprint& other) const {
+    return name == other.name && value == other.value;
+  }
+};
+
 struct OptimStepResult {
   int64_t version = 0;      // the new one
   std::string hash_before;  // weights hash, lower-case hex
   std::string hash_after;
-  double grad_norm = 0;         // before clipping
-  double update_to_weight = 0;  // L2 norm of the change over L2 norm of the weights
+  double grad_norm = 0;                    // before clipping
+  double update_to_weight = 0;             // L2 norm of the change over L2 norm of the weights
+  std::vector<TensorFingerprint> tensors;  // of every parameter in hash_after; empty: not computed
 };
 
 struct UpdateResult {

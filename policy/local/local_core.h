@@ -80,9 +80,10 @@ struct LocalPolicy::Core {
 
   std::mutex hash_mutex;
   std::string hash;  // of the current weights; empty: not computed
+  std::vector<TensorFingerprint> tensors;  // when hash is
 
   // REQUIRES: the weights cannot change meanwhile (either lock).
-  std::string WeightsHashNow();
+  std::string WeightsHashNow(std::vector<TensorFingerprint>* parts = nullptr);
   void WeightsChanged();  // REQUIRES: both locks
 
   // local_state.cc. REQUIRES: the learner's lock.

@@ -253,7 +253,7 @@ absl::StatusOr<OptimStepResult> LocalPolicy::Core::OptimStep(const OptimStepRequ
     WeightsChanged();
   }
   DropPending();
-  if (hash_every_step) result.hash_after = WeightsHashNow();
+  if (hash_every_step) result.hash_after = WeightsHashNow(&result.tensors);
   recorded.emplace_back(request.update_id, result);
   if (recorded.size() > kRememberedUpdates) recorded.pop_front();
   return result;

@@ -156,13 +156,19 @@ absl::Status LocalPolicy::Core::CheckTrainable(absl::string_view what) const {
       absl::StrCat(what, ": this policy was loaded to generate and score only"));
 }
 
-std::string LocalPolicy::Core::WeightsHashNow() {
+std::string LocalPolicy::Core::WeightsHashNow(std::vector<TensorFingerprint>* parts) {
   std::lock_guard<std::mutex> lock(hash_mutex);
   if (hash.empty()) {
     const ReadParameter merged = MergedValues(
         std::make_shared<const ParameterRegistry>(model->registry()), ValuesOf(*model));
-    hash = *HashParameters(weights_registry, merged);
+    std::vector<uint64_t> values;
+    hash = *HashParameters(weights_registry, merged, &values);
+    tensors.clear();
+    for (const ParameterInfo& info : weights_registry.all()) {
+      if (InWeightsHash(info)) tensors.push_back({info.name, values[tensors.size()]});
+    }
   }
+  if (parts != nullptr) *parts = tensors;
   return hash;
 }
 

@@ -200,20 +200,26 @@ void WeightsHasher::Begin(const ParameterInfo& info) {
 }
 
 absl::StatusOr<std::string> HashParameters(const ParameterRegistry& registry,
-                                           const ReadParameter& read) {
+                                           const ReadParameter& read,
+                                           std::vector<uint64_t>* tensors) {
   constexpr int64_t kPieceElements = int64_t{1} << 18;
   WeightsHasher hash(registry);
   std::vector<float> piece;
   for (const ParameterInfo& info : registry.all()) {
     if (!InWeightsHash(info)) continue;
     hash.Begin(info);
+    Fingerprint128 fingerprint;
     for (int64_t first = 0; first < info.elements; first += kPieceElements) {
       const int64_t count = std::min(kPieceElements, info.elements - first);
       piece.resize(static_cast<size_t>(count));
       absl::Status status = read(info, first, count, piece.data());
       if (!status.ok()) return status;
       hash.Values(piece.data(), count);
+      if (tensors != nullptr) {
+        fingerprint = FingerprintOf(piece.data(), piece.size() * sizeof(float), fingerprint);
+      }
     }
+    if (tensors != nullptr) tensors->push_back(fingerprint.low);
   }
   return hash.FinishHex();
 }

@@ -106,8 +106,10 @@ class WeightsHasher {
   Sha256 hash_;
 };
 
+// `tensors`, if given: the fingerprint of every parameter that the hash is of, in registry order.
 absl::StatusOr<std::string> HashParameters(const ParameterRegistry& registry,
-                                           const ReadParameter& read);
+                                           const ReadParameter& read,
+                                           std::vector<uint64_t>* tensors = nullptr);
 // The same of a flat array in host memory.
 std::string WeightsHash(const ParameterRegistry& registry, const float* flat);
 

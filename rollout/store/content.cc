@@ -122,22 +122,26 @@ absl::StatusOr<std::vector<std::string>> GroupIds(SqliteDb& db) {
   }
 }
 
-// Visits every group, iteration and evaluation: its name, the digest as stored, the content now.
+// Visits every group, iteration and evaluation: its name, the digest as stored, the content now. Of
+// what was removed (`gone` not empty) there is the content's SHA-256 alone.
 template <typename Visit>
 absl::Status ForEachDigest(Store::State& state, const Visit& visit) {
   const absl::StatusOr<std::vector<std::string>> ids = GroupIds(*state.db);
   if (!ids.ok()) return ids.status();
   for (const std::string& id : *ids) {
     std::string stored;
-    const absl::StatusOr<std::optional<Group>> group = ReadGroup(state, id, &stored);
+    std::string gone;
+    const absl::StatusOr<std::optional<Group>> group = ReadGroup(state, id, &stored, &gone);
     if (!group.ok()) return group.status();
     if (!group->has_value()) continue;
     CanonicalWriter content;
     WriteGroupContent(**group, &content);
-    const absl::Status status = visit(absl::StrCat("group ", id), stored, &content);
+    const absl::Status status = visit(absl::StrCat("group ", id), stored, gone, &content);
     if (!status.ok()) return status;
   }
-  Statement iteration = state.db->Prepare("SELECT iteration, digest FROM iteration ORDER BY 1");
+  Statement iteration = state.db->Prepare(
+      absl::StrCat("SELECT iteration, digest, ", state.schema_version < 3 ? "NULL" : "content",
+                   " FROM iteration ORDER BY 1"));
   while (true) {
     const absl::StatusOr<bool> more = iteration.Next();
     if (!more.ok()) return more.status();
@@ -145,7 +149,8 @@ absl::Status ForEachDigest(Store::State& state, const Visit& visit) {
     CanonicalWriter content;
     absl::Status status = WriteIterationContent(state, iteration.GetInt(0), &content);
     if (!status.ok()) return status;
-    status = visit(absl::StrCat("iteration ", iteration.GetInt(0)), iteration.String(1), &content);
+    status = visit(absl::StrCat("iteration ", iteration.GetInt(0)), iteration.String(1),
+                   iteration.IsNull(2) ? std::string() : iteration.String(2), &content);
     if (!status.ok()) return status;
   }
   Statement evaluation =
@@ -159,7 +164,7 @@ absl::Status ForEachDigest(Store::State& state, const Visit& visit) {
     absl::Status status = WriteEvaluationContent(state, evaluation.GetInt(0), name, &content);
     if (!status.ok()) return status;
     status = visit(absl::StrCat("evaluation ", evaluation.GetInt(0), " ", name),
-                   evaluation.String(2), &content);
+                   evaluation.String(2), "", &content);
     if (!status.ok()) return status;
   }
 }
@@ -189,12 +194,12 @@ absl::Status WriteEvaluationContent(Store::State& state, int64_t iteration, cons
 }
 
 absl::Status VerifyDigests(Store::State& state) {
-  return ForEachDigest(
-      state, [&](const std::string& what, const std::string& stored, CanonicalWriter* content) {
-        if (stored == content->Fingerprint()) return absl::OkStatus();
-        return absl::DataLossError(absl::StrCat(
-            "store ", state.path, ": ", what, " is not what was stored: its digest does not hold"));
-      });
+  return ForEachDigest(state, [&](const std::string& what, const std::string& stored,
+                                  const std::string& gone, CanonicalWriter* content) {
+    if (!gone.empty() || stored == content->Fingerprint()) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat("store ", state.path, ": ", what,
+                                            " is not what was stored: its digest does not hold"));
+  });
 }
 
 absl::StatusOr<std::string> Store::ContentHash() {
@@ -210,9 +215,9 @@ absl::StatusOr<std::string> Store::ContentHash() {
     if (!status.ok()) return status;
   }
   status = ForEachDigest(*state_, [&](const std::string& what, const std::string& /*stored*/,
-                                      CanonicalWriter* content) {
+                                      const std::string& gone, CanonicalWriter* content) {
     out.Text(what);
-    out.Text(content->Sha256Digest());
+    out.Text(gone.empty() ? content->Sha256Digest() : gone);
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

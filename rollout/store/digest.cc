@@ -41,11 +41,6 @@ void WriteOptional(const std::optional<int32_t>& value, CanonicalWriter* out) {
   value ? out->Int(*value) : out->Null();
 }
 
-uint64_t MultiplyFold(uint64_t a, uint64_t b) {
-  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
 void WriteTask(const Task& task, CanonicalWriter* out) {
   for (const std::string* text : {&task.id, &task.source, &task.split, &task.prompt, &task.answer,
                                   &task.tests_json, &task.verifier}) {
@@ -162,23 +157,11 @@ std::string CanonicalWriter::Sha256Digest() {
 
 // Two lanes of multiply and fold, 16 bytes a step. docs/store.md states it: stores keep it.
 std::string CanonicalWriter::Fingerprint() {
-  uint64_t low = 0x9e3779b97f4a7c15u;
-  uint64_t high = 0xbf58476d1ce4e5b9u;
-  const uint64_t length = bytes_.size();
-  bytes_.resize((bytes_.size() + 15) / 16 * 16, '\0');
-  for (size_t at = 0; at < bytes_.size(); at += 16) {
-    uint64_t a, b;
-    std::memcpy(&a, bytes_.data() + at, 8);
-    std::memcpy(&b, bytes_.data() + at + 8, 8);
-    low = MultiplyFold(a ^ 0xa0761d6478bd642fu, b ^ low);
-    high = MultiplyFold(b ^ 0xe7037ed1a0b428dbu, a ^ high);
-  }
+  const Fingerprint128 made = FingerprintOf(bytes_.data(), bytes_.size());
   bytes_.clear();
-  low = MultiplyFold(low ^ length, 0x8ebc6af09c88c6e3u);
-  high = MultiplyFold(high ^ length, 0x589965cc75374cc3u);
   std::string digest(16, '\0');
-  std::memcpy(digest.data(), &low, 8);
-  std::memcpy(digest.data() + 8, &high, 8);
+  std::memcpy(digest.data(), &made.low, 8);
+  std::memcpy(digest.data() + 8, &made.high, 8);
   return digest;
 }
 

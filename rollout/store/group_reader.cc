@@ -71,13 +71,18 @@ absl::Status ReadTask(const Statement& row, int column, Task* task) {
 // Reads the trajectories of one group: rows first to first + got - 1.
 class GroupReader {
  public:
-  GroupReader(Store::State& state, int64_t first, int64_t got, Group* group)
-      : state_(state), db_(*state.db), first_(first), got_(got), group_(*group) {}
+  GroupReader(Store::State& state, int64_t first, int64_t got, bool removed, Group* group)
+      : state_(state),
+        db_(*state.db),
+        first_(first),
+        got_(got),
+        removed_(removed),
+        group_(*group) {}
 
   absl::Status Read() {
     absl::Status status = ReadTrajectories();
     if (status.ok()) status = ReadSegments();
-    if (status.ok()) status = ReadChannels();
+    if (status.ok() && !removed_) status = ReadChannels();
     if (status.ok()) status = ReadVerdicts();
     return status;
   }
@@ -102,6 +107,7 @@ class GroupReader {
   SqliteDb& db_;
   int64_t first_;
   int64_t got_;
+  bool removed_;  // its channels and texts
   Group& group_;
   std::vector<int64_t> tokens_;                // of each trajectory
   std::vector<std::vector<uint8_t>> masks_T_;  // SampledMask of each
@@ -354,9 +360,18 @@ absl::StatusOr<std::vector<uint8_t>> ReadSampledMask(SqliteDb& db, const Traject
   }
 }
 
+absl::Status TracesRemoved(const Group& group) {
+  return absl::NotFoundError(absl::StrCat(
+      "group ", group.id, " of iteration ", group.iteration,
+      ": its tokens and texts were not kept (store.keep_every); `hone replay --iteration ",
+      group.iteration, "` makes them again and compares them"));
+}
+
 absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::string& id,
-                                               std::string* stored_digest) {
+                                               std::string* stored_digest,
+                                               std::string* removed_content) {
   Group group;
+  std::string removed;
   int64_t first = 0;
   int64_t got = 0;
   {
@@ -364,7 +379,8 @@ absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::s
         "SELECT g.first, g.id, g.run_seed, g.purpose, g.ordinal, g.attempt, g.sample, g.turn, "
         "g.iteration, g.version, g.asked, g.outages, g.skipped, g.baseline, g.reward_std, g.flat, "
         "g.drop_reason, g.digest, g.got, ",
-        kTaskColumns, " FROM task_group g JOIN task k ON k.n = g.task WHERE g.id = ?"));
+        state.schema_version < 3 ? "NULL, " : "g.content, ", kTaskColumns,
+        " FROM task_group g JOIN task k ON k.n = g.task WHERE g.id = ?"));
     const absl::StatusOr<bool> found = row.Any(id).Next();
     if (!found.ok()) return found.status();
     if (!*found) return std::optional<Group>();
@@ -382,14 +398,20 @@ absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::s
     group.drop = DropFromName(row.Bytes(16));
     *stored_digest = row.String(17);
     got = row.GetInt(18);
-    const absl::Status status = ReadTask(row, 19, &group.task);
+    if (!row.IsNull(19)) removed = row.String(19);
+    const absl::Status status = ReadTask(row, 20, &group.task);
     if (!status.ok()) {
       return absl::DataLossError(
           absl::StrCat("store ", state.path, ": group ", id, ", its task: ", status.message()));
     }
   }
-  const absl::Status status = GroupReader(state, first, got, &group).Read();
+  const absl::Status status = GroupReader(state, first, got, !removed.empty(), &group).Read();
   if (!status.ok()) return status;
+  if (removed_content != nullptr) {
+    *removed_content = std::move(removed);
+  } else if (!removed.empty()) {
+    return TracesRemoved(group);
+  }
   return std::make_optional(std::move(group));
 }
 
@@ -437,13 +459,24 @@ absl::StatusOr<std::optional<Group>> Store::GetGroupUnchecked(const std::string&
                                                               absl::Status* damage) {
   absl::StatusOr<std::optional<Group>> checked = GetGroup(id);
   *damage = checked.status();
-  if (checked.ok() || !absl::IsDataLoss(checked.status())) return checked;
+  if (!absl::IsDataLoss(*damage) && !absl::IsNotFound(*damage)) return checked;
   std::lock_guard<std::mutex> lock(state_->mutex);
   std::string stored_digest;
+  std::string removed_content;
   state_->codec.set_check(false);
-  absl::StatusOr<std::optional<Group>> group = ReadGroup(*state_, id, &stored_digest);
+  absl::StatusOr<std::optional<Group>> group =
+      ReadGroup(*state_, id, &stored_digest, &removed_content);
   state_->codec.set_check(true);
   return group;
+}
+
+absl::StatusOr<std::string> Store::GroupDigest(const std::string& id) {
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  Statement row = state_->db->Prepare("SELECT digest FROM task_group WHERE id = ?");
+  const absl::StatusOr<bool> found = row.Any(id).Next();
+  if (!found.ok()) return found.status();
+  if (*found) return row.String(0);
+  return absl::NotFoundError(absl::StrCat("store ", state_->path, " has no group ", id));
 }
 
 absl::StatusOr<std::optional<Trajectory>> Store::GetTrajectory(const std::string& id) {

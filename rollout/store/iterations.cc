@@ -55,20 +55,22 @@ absl::Status WriteVersion(Store::State& state, int64_t iteration, const VersionR
   const absl::StatusOr<bool> found = old.Int(version.version).Next();
   if (!found.ok()) return found.status();
   if (!*found) {
-    return state.db->Prepare("INSERT INTO policy_version VALUES (?, ?, ?, ?, ?, ?, ?)")
-        .Int(version.version)
-        .Int(version.parent)
-        .Any(version.weights_hash)
-        .Any(version.optimizer_hash)
-        .Any(version.router_bias_hash)
-        .Any(version.data_cursor)
-        .Int(iteration)
-        .Run();
+    const absl::Status status =
+        state.db->Prepare("INSERT INTO policy_version VALUES (?, ?, ?, ?, ?, ?, ?)")
+            .Int(version.version)
+            .Int(version.parent)
+            .Any(version.weights_hash)
+            .Any(version.optimizer_hash)
+            .Any(version.router_bias_hash)
+            .Any(version.data_cursor)
+            .Int(iteration)
+            .Run();
+    return status.ok() ? WriteTensors(state, version) : status;
   }
   if (old.GetInt(0) == version.parent && old.Bytes(1) == version.weights_hash &&
       old.Bytes(2) == version.optimizer_hash && old.Bytes(3) == version.router_bias_hash &&
       old.Bytes(4) == version.data_cursor) {
-    return absl::OkStatus();
+    return WriteTensors(state, version);
   }
   return absl::DataLossError(
       absl::StrCat("store ", state.path, ": version ", version.version, " is stored with weights ",
@@ -152,8 +154,10 @@ absl::Status WriteMetrics(Store::State& state, const IterationRecord& record) {
 
 // All rows of a record, its digest last.
 absl::Status WriteIteration(Store::State& state, const IterationRecord& record) {
-  absl::Status status =
-      state.db->Prepare("INSERT INTO iteration VALUES (?, ?)").Int(record.iteration).Blob("").Run();
+  absl::Status status = state.db->Prepare("INSERT INTO iteration VALUES (?, ?, NULL)")
+                            .Int(record.iteration)
+                            .Blob("")
+                            .Run();
   for (const UpdateRecord& update : record.updates) {
     if (status.ok()) status = WriteUpdate(state, record.iteration, update);
   }
@@ -330,8 +334,13 @@ absl::StatusOr<std::vector<VersionRecord>> Store::Versions() {
     const absl::StatusOr<bool> more = row.Next();
     if (!more.ok()) return more.status();
     if (!*more) return versions;
-    versions.push_back(
-        {row.GetInt(0), row.GetInt(1), row.String(2), row.String(3), row.String(4), row.String(5)});
+    versions.push_back({row.GetInt(0),
+                        row.GetInt(1),
+                        row.String(2),
+                        row.String(3),
+                        row.String(4),
+                        row.String(5),
+                        {}});
   }
 }
 
@@ -379,6 +388,7 @@ absl::Status Store::TrimAfter(int64_t iteration) {
     if (status.ok()) status = DeleteIterations(db, table, first, INT64_MAX);
   }
   if (status.ok()) status = DeleteIterations(db, "policy_version", first, INT64_MAX);
+  if (status.ok()) status = DeleteOrphanTensors(db);
   if (status.ok()) status = DeleteIterations(db, "checkpoint", first, INT64_MAX);
   if (status.ok()) status = DeleteGroupsWithOutages(db, first);
   return status.ok() ? transaction.Commit() : status;

@@ -2,7 +2,8 @@
 //
 // A store of schema version 1 as one of today's. Everything is copied into a new database, so the
 // old file is whole until the new one takes its name. What changed in version 2: trajectories of a
-// group share segments and channel rows, parts are lists, an update's order is one value.
+// group share segments and channel rows, parts are lists, an update's order is one value. Version 3
+// adds columns and tables to it, in place.
 #include "absl/strings/str_cat.h"
 #include "rollout/store/state.h"
 
@@ -18,7 +19,7 @@ INSERT INTO setup SELECT * FROM old.setup;
 INSERT INTO verifier SELECT * FROM old.verifier;
 INSERT INTO channel_kind SELECT * FROM old.channel_kind;
 INSERT INTO dropped SELECT * FROM old.dropped;
-INSERT INTO iteration SELECT * FROM old.iteration;
+INSERT INTO iteration (iteration, digest) SELECT * FROM old.iteration;
 INSERT INTO metric SELECT * FROM old.metric;
 INSERT INTO observed_metric SELECT * FROM old.observed_metric;
 INSERT INTO evaluation SELECT * FROM old.evaluation;
@@ -123,7 +124,39 @@ absl::Status CopyParts(Store::State& state, absl::string_view select, absl::stri
   }
 }
 
+// As schema.sql has them.
+constexpr char kVersion3Sql[] = R"(
+BEGIN IMMEDIATE;
+ALTER TABLE task_group ADD COLUMN content BLOB;
+ALTER TABLE iteration ADD COLUMN content BLOB;
+CREATE TABLE tensor_list (
+  n     INTEGER PRIMARY KEY,
+  names TEXT    NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE version_tensors (
+  version      INTEGER PRIMARY KEY REFERENCES policy_version (version),
+  list         INTEGER NOT NULL REFERENCES tensor_list (n),
+  fingerprints TEXT    NOT NULL
+) STRICT;
+CREATE VIEW tensors AS
+SELECT v.version, n.value AS name, f.value AS fingerprint
+FROM version_tensors v JOIN tensor_list l ON l.n = v.list
+JOIN json_each(l.names) n JOIN json_each(v.fingerprints) f ON f.key = n.key;
+PRAGMA user_version = 3;
+COMMIT;
+)";
+
 }  // namespace
+
+absl::Status UpgradeFromVersion2(SqliteDb& db) {
+  const absl::Status status = db.Exec(kVersion3Sql);
+  if (status.ok()) return status;
+  // Another process may have done it meanwhile.
+  const absl::Status rolled_back = db.Exec("ROLLBACK");
+  (void)rolled_back;
+  const absl::StatusOr<int64_t> version = db.Value("PRAGMA user_version");
+  return version.ok() && *version == 3 ? absl::OkStatus() : status;
+}
 
 absl::Status CopyFromVersion1(Store::State& state, const std::string& old_uri) {
   SqliteDb& db = *state.db;

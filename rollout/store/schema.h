@@ -12,7 +12,7 @@ extern const char kStoreSchemaSql[];
 
 inline constexpr int32_t kStoreApplicationId = 0x486f6e65;  // "Hone"
 // Written to user_version. A newer one is refused, an older one migrated.
-inline constexpr int32_t kStoreSchemaVersion = 2;
+inline constexpr int32_t kStoreSchemaVersion = 3;
 // The form of channel blobs, in channel.format.
 inline constexpr int32_t kChannelFormat = 1;
 

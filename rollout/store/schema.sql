@@ -49,6 +49,19 @@ CREATE TABLE policy_version (
   iteration        INTEGER NOT NULL   -- observational: the iteration that made it; 0: none did
 ) STRICT;
 
+-- Names of a policy's parameters, shared by its versions.
+CREATE TABLE tensor_list (
+  n     INTEGER PRIMARY KEY,
+  names TEXT    NOT NULL UNIQUE  -- JSON array
+) STRICT;
+
+-- Derived: policy_version.weights_hash stands for it in hashes.
+CREATE TABLE version_tensors (
+  version      INTEGER PRIMARY KEY REFERENCES policy_version (version),
+  list         INTEGER NOT NULL REFERENCES tensor_list (n),
+  fingerprints TEXT    NOT NULL  -- JSON array: 64 bits of each one's values, shown signed
+) STRICT;
+
 -- Prompts with what is needed to judge answers.
 CREATE TABLE task (
   n          INTEGER PRIMARY KEY,
@@ -108,7 +121,9 @@ CREATE TABLE task_group (
   first       INTEGER NOT NULL,  -- trajectory.n of its first; the others follow; 0: it has none
   digest      BLOB    NOT NULL,  -- fingerprint of the group's content, as put
   generate_us INTEGER NOT NULL,  -- observational
-  verify_us   INTEGER NOT NULL   -- observational
+  verify_us   INTEGER NOT NULL,  -- observational
+  content     BLOB               -- SHA-256 of the group's content, put where its channels and
+                                 -- texts were removed; null: they are here
 ) STRICT;
 CREATE INDEX task_group_iteration ON task_group (iteration);
 
@@ -228,7 +243,8 @@ CREATE TABLE dropped (
 -- One row for each iteration that was finished.
 CREATE TABLE iteration (
   iteration INTEGER PRIMARY KEY,
-  digest    BLOB NOT NULL          -- fingerprint of what the iteration added
+  digest    BLOB NOT NULL,         -- fingerprint of what the iteration added
+  content   BLOB                   -- SHA-256 of it, put where traces of its groups were removed
 ) STRICT;
 
 -- One optimizer step.
@@ -450,3 +466,8 @@ CREATE VIEW evaluations AS
 SELECT iteration, version, name, n, k, accuracy, ci_low, ci_high, truncated, outages, skipped,
        median_completion_tokens, waits_per_completion
 FROM evaluation;
+
+CREATE VIEW tensors AS
+SELECT v.version, n.value AS name, f.value AS fingerprint
+FROM version_tensors v JOIN tensor_list l ON l.n = v.list
+JOIN json_each(l.names) n JOIN json_each(v.fingerprints) f ON f.key = n.key;

@@ -38,13 +38,15 @@ struct Store::State {
   Mode mode = Mode::kReadOnly;
   std::unique_ptr<SqliteDb> db;
   ChannelCodec codec;
-  std::mutex mutex;  // guards all of it
+  int64_t schema_version = 0;  // below 3 only in mode kReadOnly: no column `content`, no tensors
+  std::mutex mutex;            // guards all of it
   WriteTime write_time;
   // Rows already there, by canonical key. Such rows are never deleted.
   absl::flat_hash_map<std::string, int64_t> setups;
   absl::flat_hash_map<std::string, int64_t> verifiers;
   absl::flat_hash_map<std::string, int64_t> channel_kinds;
   absl::flat_hash_map<std::string, int64_t> part_lists;
+  absl::flat_hash_map<std::string, int64_t> tensor_lists;
   // Trajectories put since the last iteration was recorded, by id: its record will name them.
   absl::flat_hash_map<std::string, TrajectoryPlace> recent;
   // Texts behind the full-text index, in this process; the first flush covers what came before.
@@ -104,9 +106,14 @@ struct StoredPart {
 absl::StatusOr<int64_t> PartListRow(Store::State& state, absl::Span<const StoredPart> parts);
 absl::StatusOr<std::vector<StoredPart>> ReadPartList(SqliteDb& db, int64_t list);
 
-// group_reader.cc. Observational fields are zero, except backend and verify_attempts.
+// group_reader.cc. Observational fields are zero, except backend and verify_attempts. Where its
+// traces were removed *removed_content is the SHA-256 of its content; its trajectories then have no
+// tokens and no texts.
 absl::StatusOr<std::optional<Group>> ReadGroup(Store::State& state, const std::string& id,
-                                               std::string* stored_digest);
+                                               std::string* stored_digest,
+                                               std::string* removed_content = nullptr);
+// NOT_FOUND, saying that the group's tokens and texts were not kept.
+absl::Status TracesRemoved(const Group& group);
 absl::StatusOr<std::optional<Trajectory>> ReadTrajectory(Store::State& state,
                                                          const std::string& id);
 // nullopt when there is none.
@@ -147,6 +154,14 @@ absl::StatusOr<ChannelBytes> ReadChannelBytes(const Statement& row, int column);
 
 // migrate.cc. Fills an empty store from one of schema version 1, which is only read.
 absl::Status CopyFromVersion1(Store::State& state, const std::string& old_uri);
+
+// The same in place, of a store of schema version 2: nothing of it changes, tables are added.
+absl::Status UpgradeFromVersion2(SqliteDb& db);
+
+// tensors.cc. In the caller's transaction. Those of a version that are there already stay.
+absl::Status WriteTensors(Store::State& state, const VersionRecord& version);
+// Of versions that are no longer there.
+absl::Status DeleteOrphanTensors(SqliteDb& db);
 
 // content.cc. The rows that an iteration or an evaluation has, in canonical form.
 absl::Status WriteIterationContent(Store::State& state, int64_t iteration, CanonicalWriter* out);

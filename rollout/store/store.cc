@@ -158,6 +158,7 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> Migrate(const std::string& old_uri,
   if (!db.ok()) return db;
   Store::State state;
   state.path = path;
+  state.schema_version = kStoreSchemaVersion;
   state.db = *std::move(db);
   const absl::Status status = CopyFromVersion1(state, old_uri);
   if (!status.ok()) return status;
@@ -214,7 +215,10 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> Connect(const std::string& path, bool 
   if (!status.ok()) return status;
   const absl::StatusOr<int64_t> version = (*db)->Value("PRAGMA user_version");
   if (!version.ok()) return version.status();
-  if (*version < kStoreSchemaVersion) {
+  if (*version == 2 && writable) {
+    status = UpgradeFromVersion2(**db);
+    if (!status.ok()) return status;
+  } else if (*version == 1) {
     db->reset();
     if (writable) {
       status = MigrateFile(path);
@@ -252,6 +256,7 @@ void Store::State::ForgetRows() {
   verifiers.clear();
   channel_kinds.clear();
   part_lists.clear();
+  tensor_lists.clear();
   recent.clear();
 }
 
@@ -293,6 +298,9 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path, Mode
   state->path = path;
   state->mode = mode;
   state->db = *std::move(db);
+  const absl::StatusOr<int64_t> version = state->db->Value("PRAGMA user_version");
+  if (!version.ok()) return version.status();
+  state->schema_version = *version;
   const absl::StatusOr<int64_t> behind = state->db->Value(
       "SELECT count(*) FROM segment WHERE n > (SELECT indexed FROM text_index_state)");
   if (!behind.ok()) return behind.status();

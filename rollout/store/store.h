@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "policy/learner.h"
 #include "rollout/evaluate.h"
 #include "rollout/trajectory.h"
 
@@ -51,6 +52,9 @@ struct VersionRecord {
   std::string optimizer_hash;
   std::string router_bias_hash;
   std::string data_cursor;  // JSON
+  // Fingerprints of the weights' parameters by name; empty: none are known. Derived from the
+  // weights, for which weights_hash stands: in no hash of the store.
+  std::vector<TensorFingerprint> tensors;
 };
 
 struct UpdateRecord {
@@ -138,13 +142,17 @@ class Store {
   // Several whole groups in one transaction, all or none: cheaper, as pages are written once.
   absl::Status PutGroups(absl::Span<const Group> groups);
   // The stored group as it was put, bit for bit; generate_us, verify_us, lost and elapsed_us are
-  // zero. nullopt when there is none. DATA_LOSS names trajectory (the first of those that share it)
+  // zero. nullopt when there is none. NOT_FOUND when its tokens and texts were not kept
+  // (rollout/store/retention.h). DATA_LOSS names trajectory (the first of those that share it)
   // and channel when a checksum does not hold, and the group when its rows are not what was put.
   absl::StatusOr<std::optional<Group>> GetGroup(const std::string& id);
   // The same as far as it can be read, whatever its checksums and digest say: to find out what is
-  // wrong with it. *damage: what GetGroup says.
+  // wrong with it, or what is left of it. *damage: what GetGroup says. Where traces were not kept,
+  // trajectories have no tokens and segments no texts.
   absl::StatusOr<std::optional<Group>> GetGroupUnchecked(const std::string& id,
                                                          absl::Status* damage);
+  // GroupFingerprint (digest.h) as it was put: 16 bytes. NOT_FOUND.
+  absl::StatusOr<std::string> GroupDigest(const std::string& id);
   absl::StatusOr<std::optional<Trajectory>> GetTrajectory(const std::string& id);
   // The id of the group it stands in. NOT_FOUND.
   absl::StatusOr<std::string> GroupOfTrajectory(const std::string& id);
@@ -168,7 +176,10 @@ class Store {
   // A version that no iteration made (the base, a fork's start): TrimAfter keeps it. DATA_LOSS if
   // the version is stored with other hashes.
   absl::Status PutVersion(const VersionRecord& version);
+  // Without their tensors.
   absl::StatusOr<std::vector<VersionRecord>> Versions();
+  // Empty: none are stored.
+  absl::StatusOr<std::vector<TensorFingerprint>> Tensors(int64_t version);
   // Also makes all that was put before durable against power loss. Call it before the checkpoint
   // is renamed into place: then the store is never behind a checkpoint.
   absl::Status PutCheckpoint(const CheckpointRecord& checkpoint);

@@ -42,7 +42,7 @@ absl::Status ReadHeads(Store::State& state, IterationRecord* record,
   version.Int(record->iteration);
   absl::Status status = ForEachRow(version, [&](const Statement& at) {
     record->versions.push_back(
-        {at.GetInt(0), at.GetInt(1), at.String(2), at.String(3), at.String(4), at.String(5)});
+        {at.GetInt(0), at.GetInt(1), at.String(2), at.String(3), at.String(4), at.String(5), {}});
   });
   if (!status.ok()) return status;
   Statement name = state.db->Prepare(
@@ -106,6 +106,11 @@ absl::StatusOr<IterationRecord> ReadIteration(Store& store, int64_t iteration) {
       status = ReadFigures(*state.db, "observed_metric", iteration, &record.observed);
     if (status.ok()) status = ReadHeads(state, &record, &channels);
     if (!status.ok()) return status;
+  }
+  for (VersionRecord& version : record.versions) {
+    auto tensors = store.Tensors(version.version);
+    if (!tensors.ok()) return tensors.status();
+    version.tensors = *std::move(tensors);
   }
   auto updates = store.Updates(iteration);
   if (!updates.ok()) return updates.status();

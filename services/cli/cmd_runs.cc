@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "policy/checkpoint/checkpoint_directory.h"
+#include "rollout/store/retention.h"
 #include "rollout/store/store.h"
 #include "services/cli/command.h"
 #include "services/cli/jsonl.h"
@@ -24,6 +25,7 @@ struct RunsFlags {
   std::string path;
   std::string root = "runs";
   int32_t keep = 1;
+  Retention traces;
 };
 
 // What one line of `list` and the head of `show` say.
@@ -148,6 +150,19 @@ uint64_t BytesUnder(const std::string& path) {
   return bytes;
 }
 
+// Traces that are not to be kept, and pages that are free.
+absl::StatusOr<Removed> ShrinkStore(const RunsFlags& flags) {
+  auto store = Store::Open(flags.path + "/store.sqlite", Store::Mode::kAppend);
+  if (!store.ok()) return store.status();
+  auto last = (*store)->LastIteration();
+  if (!last.ok()) return last.status();
+  auto removed = RemoveTraces(**store, flags.traces, *last);
+  if (!removed.ok()) return removed;
+  const absl::Status compacted = Compact(**store);
+  if (!compacted.ok()) return compacted;
+  return removed;
+}
+
 // Old checkpoints and what killed processes left. What is gone can be made again from version 0.
 int Gc(const RunsFlags& flags, const Globals& globals) {
   auto directory = RunDirectory::Resume(flags.path);  // holds the lock
@@ -158,14 +173,19 @@ int Gc(const RunsFlags& flags, const Globals& globals) {
   if (!leftovers.ok()) return Fail(leftovers.status(), globals);
   auto pruned = checkpoints.Prune(flags.keep);
   if (!pruned.ok()) return Fail(pruned.status(), globals);
-  const uint64_t freed = before - BytesUnder(flags.path);
+  auto removed = ShrinkStore(flags);
+  if (!removed.ok()) return Fail(removed.status(), globals);
+  const uint64_t after = BytesUnder(flags.path);
+  const uint64_t freed = before - std::min(before, after);
   if (globals.json) {
     WriteRow({{"checkpoints_removed", pruned->size()},
               {"leftovers_removed", leftovers->size()},
+              {"groups_without_traces", removed->groups},
               {"bytes_freed", freed}});
   } else {
     std::cout << pruned->size() << " checkpoints and " << leftovers->size()
-              << " leftovers removed, " << freed << " bytes\n";
+              << " leftovers removed, traces of " << removed->groups << " groups, " << freed
+              << " bytes in all\n";
   }
   return kDone;
 }
@@ -213,11 +233,17 @@ Action SetUpRuns(CLI::App& app, const Globals& globals) {
         add("verify", "check every page, row and channel; exit 6 if one is damaged", Verify)}) {
     command->add_option("RUN", flags->path, "the run's directory")->required();
   }
-  CLI::App* gc = add("gc", "remove old checkpoints, and what killed processes left", Gc);
+  CLI::App* gc = add("gc", "remove old checkpoints, old traces, what killed processes left", Gc);
   gc->add_option("RUN", flags->path, "the run's directory")->required();
   gc->add_option("--keep", flags->keep, "newest checkpoints to keep, beside version 0")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  gc->add_option("--keep-every", flags->traces.every,
+                 "tokens and texts stay of every such iteration; 1: of all, 0: of none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  gc->add_flag("--keep-failures", flags->traces.failures,
+               "and of groups with a completion that is not correct");
   return [flags, chosen, &globals] { return (*chosen)(*flags, globals); };
 }
 

@@ -183,6 +183,11 @@ void ToProto(const OptimStepResult& from, v1::OptimStepResponse* to) {
   to->set_hash_after(from.hash_after);
   to->set_grad_norm(from.grad_norm);
   to->set_update_to_weight(from.update_to_weight);
+  for (const TensorFingerprint& tensor : from.tensors) {
+    v1::TensorFingerprint* one = to->add_tensors();
+    one->set_name(tensor.name);
+    one->set_value(tensor.value);
+  }
 }
 
 absl::StatusOr<OptimStepResult> FromProto(const v1::OptimStepResponse& from) {
@@ -191,9 +196,16 @@ absl::StatusOr<OptimStepResult> FromProto(const v1::OptimStepResponse& from) {
   check.Name("hash_before", from.hash_before());
   check.Name("hash_after", from.hash_after());
   check.Finite("grad_norm", from.grad_norm());
+  for (int i = 0; i < from.tensors_size(); ++i) {
+    check.Name(At("tensors", i), from.tensors(i).name());
+  }
   if (!check.ok()) return check.status();
-  return OptimStepResult{from.version(), from.hash_before(), from.hash_after(), from.grad_norm(),
-                         from.update_to_weight()};
+  OptimStepResult to{from.version(),   from.hash_before(),      from.hash_after(),
+                     from.grad_norm(), from.update_to_weight(), {}};
+  for (const v1::TensorFingerprint& tensor : from.tensors()) {
+    to.tensors.push_back({tensor.name(), tensor.value()});
+  }
+  return to;
 }
 
 }  // namespace hone::convert

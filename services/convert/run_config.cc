@@ -242,6 +242,7 @@ void CompleteRunConfig(v1::RunConfig& config) {
   v1::CheckpointConfig* checkpoint = config.mutable_checkpoint();
   HONE_DEFAULT(checkpoint, every, 10);
   HONE_DEFAULT(checkpoint, keep, 3);
+  HONE_DEFAULT(config.mutable_store(), keep_every, 1);
   HONE_DEFAULT(config.mutable_limits(), max_seconds, 0.0);
   HONE_DEFAULT(config.mutable_limits(), stop_at_accuracy, 0.0);
 }

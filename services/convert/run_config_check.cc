@@ -313,6 +313,7 @@ absl::Status CheckRunConfig(const v1::RunConfig& config) {
   }
   check.InRange("checkpoint.every", static_cast<double>(config.checkpoint().every()), 1, 1e9);
   check.InRange("checkpoint.keep", config.checkpoint().keep(), 0, 1e6);
+  check.InRange("store.keep_every", static_cast<double>(config.store().keep_every()), 0, 1e9);
   check.InRange("limits.max_seconds", config.limits().max_seconds(), 0, 1e9);
   check.InRange("limits.stop_at_accuracy", config.limits().stop_at_accuracy(), 0, 1);
   if (!check.status().ok()) return check.status();

@@ -268,6 +268,7 @@ std::string CanonicalRunConfig(const v1::RunConfig& config) {
   canonical.mutable_rollout()->clear_workers();
   canonical.mutable_limits()->clear_max_seconds();
   canonical.mutable_checkpoint()->clear_keep();
+  canonical.clear_store();  // what is removed has its hash in its place
   canonical.mutable_rewards()->clear_verify_deadline_s();
   canonical.mutable_rewards()->clear_verify_threads();
   return PrintRunConfig(canonical);

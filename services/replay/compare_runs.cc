@@ -15,10 +15,10 @@ namespace hone {
 namespace {
 
 // What differs first between two groups of the same place; empty: nothing.
-std::string GroupDifference(const Group& a, const Group& b) {
+std::string GroupDifference(const Group& a, const Group& b, bool tokens) {
   if (a.task.Hash() != b.task.Hash()) return "other tasks were drawn";
   if (a.trajectories.size() != b.trajectories.size()) return "another number of completions";
-  for (size_t i = 0; i < a.trajectories.size(); ++i) {
+  for (size_t i = 0; tokens && i < a.trajectories.size(); ++i) {
     if (a.trajectories[i].tokens != b.trajectories[i].tokens) return "other completions";
   }
   for (size_t i = 0; i < a.trajectories.size(); ++i) {
@@ -38,7 +38,8 @@ absl::StatusOr<std::string> WhatDiffers(const RecordedRun& a, const RecordedRun&
   if (!theirs.ok()) return theirs.status();
   const size_t both = std::min(ours->size(), theirs->size());
   for (size_t g = 0; g < both; ++g) {
-    const std::string what = GroupDifference((*ours)[g].group, (*theirs)[g].group);
+    const bool tokens = !(*ours)[g].removed() && !(*theirs)[g].removed();
+    const std::string what = GroupDifference((*ours)[g].group, (*theirs)[g].group, tokens);
     if (what.empty()) continue;
     return absl::StrCat(what, ", first in group ", g + 1, " (", (*ours)[g].group.id.substr(0, 12),
                         " and ", (*theirs)[g].group.id.substr(0, 12), ")");

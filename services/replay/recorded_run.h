@@ -31,6 +31,9 @@ struct RunCheckpoint {
 struct StoredGroup {
   Group group;
   absl::Status damage;
+
+  // Its tokens and texts were not kept: its digest alone says what they were.
+  bool removed() const { return absl::IsNotFound(damage); }
 };
 
 class RecordedRun {

@@ -6,9 +6,11 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "rollout/group_rewards.h"
+#include "rollout/store/digest.h"
 #include "services/replay/compare_groups.h"
 #include "services/replay/replayer.h"
 #include "services/trainer/train_setup.h"
@@ -108,8 +110,24 @@ absl::StatusOr<std::vector<Group>> Replayer::ReplayJobs(
   return groups;
 }
 
+absl::Status Replayer::CompareRemoved(const Group& stored, Group& group, ReplayReport& report) {
+  absl::Status status = CheckJudged(stored, group);
+  KeepSamplesOf(stored, rollout_.advantage, group);
+  if (status.ok() && options_.stored_verdicts) status = TakeStoredVerdicts(stored, group);
+  if (!status.ok()) return status;
+  const auto digest = run_.store().GroupDigest(stored.id);
+  if (!digest.ok()) return digest.status();
+  ReplayDifference about;
+  about.iteration = group.iteration;
+  about.what = absl::StrCat("group ", stored.id, ", digest of all that it held (traces not kept)");
+  report.Compare("store", about, absl::BytesToHexString(*digest),
+                 absl::BytesToHexString(GroupFingerprint(group)));
+  return absl::OkStatus();
+}
+
 absl::Status Replayer::CompareStored(const StoredGroup& stored, Group& group,
                                      ReplayReport& report) {
+  if (stored.removed()) return CompareRemoved(stored.group, group, report);
   const bool readable = !stored.group.trajectories.empty() || stored.damage.ok();
   const int64_t before = report.differing();
   if (readable) {
@@ -181,6 +199,28 @@ absl::Status Replayer::ReplayStep(ReplayReport& report) {
   return FinishStep(record, /*compare=*/true, report);
 }
 
+// Which parameters are others, where their fingerprints were stored.
+absl::Status Replayer::CompareTensors(const VersionRecord& version, ReplayDifference about,
+                                      ReplayReport& report) {
+  auto stored = run_.store().Tensors(version.version);
+  if (!stored.ok()) return stored.status();
+  if (stored->empty()) return absl::OkStatus();
+  about.index = -1;
+  about.what = "number of parameters";
+  report.Compare("optimizer", about, static_cast<int64_t>(stored->size()),
+                 static_cast<int64_t>(version.tensors.size()));
+  for (size_t i = 0; i < std::min(stored->size(), version.tensors.size()); ++i) {
+    const TensorFingerprint& theirs = (*stored)[i];
+    const TensorFingerprint& ours = version.tensors[i];
+    about.what = absl::StrCat("version ", version.version, ", fingerprint of ", ours.name);
+    report.Compare("optimizer", about,
+                   absl::StrCat(absl::Hex(theirs.value, absl::kZeroPad16),
+                                theirs.name == ours.name ? "" : " of " + theirs.name),
+                   absl::StrCat(absl::Hex(ours.value, absl::kZeroPad16)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Replayer::CompareUpdates(const IterationRecord& record, ReplayReport& report) {
   auto stored = run_.store().Updates(record.iteration);
   if (!stored.ok()) return stored.status();
@@ -209,6 +249,9 @@ absl::Status Replayer::CompareUpdates(const IterationRecord& record, ReplayRepor
     report.Compare("optimizer", of("learning rate"), theirs.learning_rate, ours.learning_rate);
     report.Compare("optimizer", of("weights hash before"), theirs.hash_before, ours.hash_before);
     report.Compare("optimizer", of("weights hash after"), theirs.hash_after, ours.hash_after);
+    if (u >= record.versions.size()) continue;
+    const absl::Status compared = CompareTensors(record.versions[u], about, report);
+    if (!compared.ok()) return compared;
   }
   return absl::OkStatus();
 }
@@ -288,6 +331,7 @@ absl::Status Replayer::ReplayTrajectory(const std::string& id, ReplayReport& rep
   KeepSamplesOf(stored.group, rollout_.advantage, made);
   if (status.ok() && options_.stored_verdicts) status = TakeStoredVerdicts(stored.group, made);
   if (!status.ok()) return status;
+  if (stored.removed()) return CompareRemoved(stored.group, made, report);
   for (size_t i = 0; i < stored.group.trajectories.size(); ++i) {
     if (stored.group.trajectories[i].id != id) continue;
     CompareTrajectory(stored.group.trajectories[i], made.trajectories[i], job.iteration, report);

@@ -165,7 +165,8 @@ absl::Status Replayer::Seek(int64_t iteration, ReplayReport& report) {
 
 absl::StatusOr<bool> Replayer::UpdateFromStore(int64_t iteration) {
   auto groups = run_.UpdateGroups(iteration);
-  if (absl::IsDataLoss(groups.status())) return false;
+  // Damaged, or not kept: made again by sampling.
+  if (absl::IsDataLoss(groups.status()) || absl::IsNotFound(groups.status())) return false;
   if (!groups.ok()) return groups.status();
   auto recorded = run_.store().Updates(iteration);
   if (!recorded.ok()) return recorded.status();

@@ -78,7 +78,10 @@ class Replayer {
   absl::StatusOr<std::vector<Group>> ReplayJobs(
       std::vector<GroupJob> jobs, const std::map<std::string, const StoredGroup*>& stored,
       std::set<std::string>& seen, ReplayReport& report);
+  absl::Status CompareRemoved(const Group& stored, Group& group, ReplayReport& report);
   absl::Status CompareStored(const StoredGroup& stored, Group& group, ReplayReport& report);
+  absl::Status CompareTensors(const VersionRecord& version, ReplayDifference about,
+                              ReplayReport& report);
   absl::Status CompareUpdates(const IterationRecord& record, ReplayReport& report);
   absl::Status CompareMetrics(const IterationRecord& record, ReplayReport& report);
   absl::Status CompareChannels(const IterationRecord& record, ReplayReport& report);

@@ -105,6 +105,7 @@ absl::Status PolicyUpdater::UpdateOnce(const Minibatch& minibatch, UpdateRecord 
   version.version = stepped->version;
   version.parent = version_;
   version.weights_hash = stepped->hash_after;
+  version.tensors = std::move(stepped->tensors);
   version.data_cursor = absl::StrCat("{\"task_cursor\":", task_cursor_, "}");
   version_ = stepped->version;
   const double trained = record.metrics["tokens/trained"];

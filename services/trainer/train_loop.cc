@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/checkpoint/checkpoint_directory.h"
+#include "rollout/store/retention.h"
 #include "rollout/train_batch.h"
 #include "services/convert/run_config.h"
 #include "services/trainer/resources.h"
@@ -96,8 +97,10 @@ absl::StatusOr<std::vector<Group>> TrainLoop::RunJobs(const std::vector<GroupJob
   std::vector<size_t> place;
   for (size_t i = 0; i < jobs.size(); ++i) {
     auto stored = parts_.store->GetGroup(GroupId(run_id_, jobs[i].key));
-    if (!stored.ok()) return stored.status();
-    if (stored->has_value() && (*stored)->version == jobs[i].version) {
+    const bool removed =
+        absl::IsNotFound(stored.status());  // made again, and held against its digest
+    if (!stored.ok() && !removed) return stored.status();
+    if (!removed && stored->has_value() && (*stored)->version == jobs[i].version) {
       groups[i] = *std::move(*stored);
     } else {
       missing.push_back(jobs[i]);
@@ -200,6 +203,14 @@ absl::StatusOr<std::vector<Evaluation>> TrainLoop::EvaluateNow(int64_t limit,
   return evaluations;
 }
 
+namespace {
+
+Retention RetentionOf(const v1::RunConfig& config) {
+  return {config.store().keep_every(), config.store().keep_failures()};
+}
+
+}  // namespace
+
 absl::Status TrainLoop::SaveCheckpoint() {
   auto info = parts_.learner->Info();
   if (!info.ok()) return info.status();
@@ -220,6 +231,10 @@ absl::Status TrainLoop::SaveCheckpoint() {
   record.path = absl::StrCat("checkpoints/", CheckpointName(info->version));
   record.weights_hash = info->weights_hash;
   absl::Status stored = parts_.store->PutCheckpoint(record);
+  // What the next attempt may need comes after this checkpoint.
+  if (stored.ok()) {
+    stored = RemoveTraces(*parts_.store, RetentionOf(config_), record.iteration).status();
+  }
   if (!stored.ok() || config_.checkpoint().keep() == 0) return stored;
   return checkpoints.Prune(config_.checkpoint().keep()).status();
 }

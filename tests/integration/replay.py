@@ -241,6 +241,53 @@ def killed_and_resumed(config, folder, bases, whole):
     report(run, "--all")
 
 
+def fingerprints(run):
+    name = "model.layers.1.self_attn.kv_b_proj.weight"
+    with Copy(run) as copy:
+        names, values = sql(copy, "SELECT l.names, v.fingerprints FROM version_tensors v JOIN "
+                            "tensor_list l ON l.n = v.list WHERE v.version = 5")[0]
+        values = json.loads(values)
+        values[json.loads(names).index(name)] ^= 1
+        sql(copy, "UPDATE version_tensors SET fingerprints = ? WHERE version = 5", json.dumps(values))
+        difference, stage = first(copy, "optimizer", "--all")
+        assert difference["what"] == f"version 5, fingerprint of {name}" and stage["differing"] == 1
+        assert difference["iteration"] == 3, difference
+
+
+def forgotten(config, folder, bases, run):
+    """Traces that were not kept: the same hash, made again and held against their digests."""
+    whole = hone("runs", "hash", run)
+    slim = folder + "/slim"
+    process = subprocess.Popen([HONE, "train", config, "--out", slim, "--bases", bases, "--quiet", "--set",
+                                "store.keep_every=4"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while process.poll() is None and time.time() < deadline:
+        if os.path.exists(slim + "/checkpoints/step-000006"):
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.002)
+    process.wait()
+    hone("train", "--resume", slim, "--bases", bases, "--quiet")
+    with Copy(run) as copy:
+        hone("runs", "gc", copy, "--keep", 9, "--keep-every", 4)
+        for path in (copy, slim):
+            left = sql(path, "SELECT DISTINCT g.iteration FROM channel c JOIN trajectory t ON t.n = "
+                       'c.trajectory JOIN task_group g ON g.n = t."group" ORDER BY 1')
+            assert left == [(4,), (8,)], left
+            assert hone("runs", "hash", path) == whole
+            hone("runs", "verify", path)
+            report(path, "--all")
+            report(path, "--iteration", 6)
+            trajectory = sql(path, 'SELECT t.id FROM trajectory t JOIN task_group g ON g.n = t."group" '
+                             "WHERE g.iteration = 3 LIMIT 1")[0][0]
+            report(path, "--trajectory", trajectory)
+            hone("rescore", path, "--verifier", "exact", code=4)
+            hone("rescore", path, "--verifier", "exact", "--iterations", "4..4")
+        group = sql(copy, "SELECT id FROM task_group WHERE iteration = 2 LIMIT 1")[0][0]
+        sql(copy, "UPDATE task_group SET digest = zeroblob(16) WHERE id = ?", group)
+        difference, stage = first(copy, "store", "--all")
+        assert group in difference["what"] and stage["differing"] == 1, difference
+
+
 def otherwise(run):
     changed = json.loads(hone("replay", run, "--iterations", "2..3", "--with", "temperature=0.3", "--json", "--quiet"))
     assert changed["trajectories"] == 32 and changed["changed"] > 0
@@ -368,6 +415,8 @@ def main():
         flipped_tokens(run, checksum=True)
         flipped_figures(run)
         flipped_weights(run, bases)
+        fingerprints(run)
+        forgotten(config, folder, bases, run)
         refusals(run)
         otherwise(run)
         carried(run, folder)

@@ -43,7 +43,7 @@ std::string ExpectedHash(const std::vector<Group>& groups) {
   Folder folder;
   auto store = OpenStore(folder.File(), Store::Mode::kCreate);
   EXPECT_TRUE(store->PutRun(TestRun()).ok());
-  EXPECT_TRUE(store->PutVersion({0, -1, "w0", "", "", ""}).ok());
+  EXPECT_TRUE(store->PutVersion({0, -1, "w0", "", "", "", {}}).ok());
   for (const Group& group : groups) EXPECT_TRUE(store->PutGroup(group).ok());
   PutRecords(*store, groups, 1, 4);
   return HashOf(*store);
@@ -60,7 +60,7 @@ TEST(ContentHash, IsTheSameForAnyOrderOfInsertion) {
   for (const Group& group : shuffled) ASSERT_TRUE(store->PutGroup(group).ok());
   PutRecords(*store, groups, 3, 4);
   PutRecords(*store, groups, 1, 2);
-  ASSERT_TRUE(store->PutVersion({0, -1, "w0", "", "", ""}).ok());
+  ASSERT_TRUE(store->PutVersion({0, -1, "w0", "", "", "", {}}).ok());
   ASSERT_TRUE(store->PutRun(TestRun()).ok());
   EXPECT_EQ(HashOf(*store), expected);
 }
@@ -80,7 +80,7 @@ TEST(ContentHash, IsTheSameFromSeveralThreads) {
   }
   for (std::thread& thread : threads) thread.join();
   ASSERT_TRUE(store->PutRun(TestRun()).ok());
-  ASSERT_TRUE(store->PutVersion({0, -1, "w0", "", "", ""}).ok());
+  ASSERT_TRUE(store->PutVersion({0, -1, "w0", "", "", "", {}}).ok());
   PutRecords(*store, groups, 1, 4);
   EXPECT_EQ(HashOf(*store), ExpectedHash(groups));
 }
@@ -94,7 +94,7 @@ TEST(ContentHash, IsTheSameAfterAnInterruptionATrimAndAnotherAttempt) {
     run.name = "another folder";
     run.code_version = "0.9";
     ASSERT_TRUE(store->PutRun(run).ok());
-    ASSERT_TRUE(store->PutVersion({0, -1, "w0", "", "", ""}).ok());
+    ASSERT_TRUE(store->PutVersion({0, -1, "w0", "", "", "", {}}).ok());
     ASSERT_TRUE(store->BeginAttempt({}).ok());
     for (int i = 0; i < 10; ++i) {
       Group group = groups[i];
@@ -160,7 +160,7 @@ TEST(ContentHash, ChangesWithEveryContentValue) {
     Folder folder;
     auto store = OpenStore(folder.File(), Store::Mode::kCreate);
     ASSERT_TRUE(store->PutRun(TestRun()).ok());
-    ASSERT_TRUE(store->PutVersion({0, -1, "w0", "", "", ""}).ok());
+    ASSERT_TRUE(store->PutVersion({0, -1, "w0", "", "", "", {}}).ok());
     for (const Group& group : groups) ASSERT_TRUE(store->PutGroup(group).ok());
     PutRecords(*store, groups, 1, 4);
     sqlite3* db = nullptr;

@@ -92,7 +92,7 @@ TEST(Migration, ReplacesAStoreOfVersion1WhenItIsOpenedToBeWritten) {
     EXPECT_EQ(store->PutGroup(more), absl::OkStatus());
   }
   auto store = OpenStore(folder.File(), Store::Mode::kReadOnly);
-  EXPECT_EQ(*StoreAccess::Of(*store).db->Value("PRAGMA user_version"), 2);
+  EXPECT_EQ(*StoreAccess::Of(*store).db->Value("PRAGMA user_version"), 3);
   ExpectSameGroup(more, **store->GetGroup(more.id));
   for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
     EXPECT_EQ(entry.path().filename().string().find(".tmp-"), std::string::npos);

@@ -192,9 +192,10 @@ TEST_F(QueryTest, EveryViewCanBeRead) {
     Statement row = db.Prepare("SELECT name FROM sqlite_master WHERE type = 'view'");
     while (*row.Next()) views.insert(row.String(0));
   }
-  EXPECT_EQ(views, (std::set<std::string>{"channels", "curves", "drops", "evaluations", "groups",
-                                          "metrics", "rewards", "segments", "trajectories",
-                                          "update_sequences", "updates", "verdicts"}));
+  EXPECT_EQ(views,
+            (std::set<std::string>{"channels", "curves", "drops", "evaluations", "groups",
+                                   "metrics", "rewards", "segments", "tensors", "trajectories",
+                                   "update_sequences", "updates", "verdicts"}));
   for (const std::string& view : views) {
     Statement row = db.Prepare("SELECT * FROM " + view);
     while (true) {

@@ -339,7 +339,7 @@ inline IterationRecord MakeIteration(int64_t iteration, const Group& group) {
   update.loss_json = "{\"name\":\"grpo\"}";
   update.hash_before = "w" + std::to_string(iteration - 1);
   update.hash_after = "w" + std::to_string(iteration);
-  record.versions.push_back({iteration, iteration - 1, update.hash_after, "o", "r", "{}"});
+  record.versions.push_back({iteration, iteration - 1, update.hash_after, "o", "r", "{}", {}});
   record.metrics = {{"reward/mean", 0.5 * static_cast<double>(iteration)}, {"nan", NAN}};
   record.observed = {{"time/generate_s", 0.1}};
   return record;

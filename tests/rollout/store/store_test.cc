@@ -334,7 +334,7 @@ TEST(Store, TrimsRecordsAfterAnIterationAndKeepsGroups) {
   Folder folder;
   RandomGroups random(4);
   auto store = OpenStore(folder.File(), Store::Mode::kCreate);
-  ASSERT_EQ(store->PutVersion({0, -1, "base", "", "", "{}"}), absl::OkStatus());
+  ASSERT_EQ(store->PutVersion({0, -1, "base", "", "", "{}", {}}), absl::OkStatus());
   Evaluation evaluation;
   evaluation.name = "heldout";
   std::string first;
@@ -453,7 +453,7 @@ TEST(Store, RefusesADatabaseFromANewerSchemaAndNamesBothVersions) {
     const absl::Status status = Store::Open(folder.File(), mode).status();
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
     EXPECT_NE(status.message().find("version 17"), absl::string_view::npos) << status;
-    EXPECT_NE(status.message().find("up to 2"), absl::string_view::npos) << status;
+    EXPECT_NE(status.message().find("up to 3"), absl::string_view::npos) << status;
   }
 }
 
