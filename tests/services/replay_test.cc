@@ -183,6 +183,30 @@ TEST_F(Bundle, NeverWritesOutsideItsFolder) {
   EXPECT_FALSE(fs::exists(folder_ + "/a"));
 }
 
+TEST_F(Bundle, ChangedOrCutOffAnywhereIsRefusedOrStillTheSame) {
+  const std::string whole =
+      Member("manifest.json", Manifest("a")) + Member("a", "hello") + std::string(1024, '\0');
+  const std::string file = folder_ + "/file";
+  int refused = 0;
+  for (size_t at = 0; at < whole.size(); at += 5) {
+    for (const bool cut : {false, true}) {
+      std::string spoilt = whole;
+      cut ? spoilt.resize(at) : void(spoilt[at] = static_cast<char>(spoilt[at] ^ (1 << (at % 8))));
+      std::ofstream(file, std::ios::binary) << spoilt;
+      const std::string out = folder_ + "/out";
+      fs::create_directory(out);
+      if (UnpackBundle(file, out).ok()) {
+        std::ifstream in(out + "/a");
+        EXPECT_EQ(std::string(std::istreambuf_iterator<char>(in), {}), "hello") << at;
+      } else {
+        ++refused;
+      }
+      fs::remove_all(out);
+    }
+  }
+  EXPECT_GT(refused, 300);
+}
+
 TEST_F(Bundle, OfANewerFormatIsRefusedByName) {
   const absl::Status status = Unpack(Manifest("a", 2), "a", "hello");
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
