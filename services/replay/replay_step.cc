@@ -115,6 +115,7 @@ absl::Status Replayer::CompareRemoved(const Group& stored, Group& group, ReplayR
   KeepSamplesOf(stored, rollout_.advantage, group);
   if (status.ok() && options_.stored_verdicts) status = TakeStoredVerdicts(stored, group);
   if (!status.ok()) return status;
+  for (const Trajectory& t : stored.trajectories) without_traces_.insert(t.id);
   const auto digest = run_.store().GroupDigest(stored.id);
   if (!digest.ok()) return digest.status();
   ReplayDifference about;
@@ -277,6 +278,7 @@ absl::Status Replayer::CompareMetrics(const IterationRecord& record, ReplayRepor
 
 absl::Status Replayer::CompareChannels(const IterationRecord& record, ReplayReport& report) {
   for (const auto& [id, channels] : record.channels) {
+    if (without_traces_.count(id) > 0) continue;
     for (const auto& [name, values] : channels) {
       auto stored = run_.store().GetChannel(id, name);
       ReplayDifference about;

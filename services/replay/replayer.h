@@ -99,7 +99,8 @@ class Replayer {
   std::unique_ptr<VerifierPool> verifiers_;
   TaskDraw schedule_;  // empty: its sources are not here
   bool looked_for_schedule_ = false;
-  bool resample_ = false;  // stored groups do not give the recorded weights
+  std::set<std::string> without_traces_;  // trajectories met so far that were not kept
+  bool resample_ = false;                 // stored groups do not give the recorded weights
   int64_t iteration_ = -1;
   int64_t version_ = 0;
   int64_t task_cursor_ = 0;

@@ -16,11 +16,11 @@
 #include <ctime>
 #include <fstream>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "policy/random.h"
 #include "policy/tokenizer/tokenizer.h"
 #include "rollout/store/state.h"
 
@@ -93,6 +93,8 @@ double PutAll(const std::vector<Iteration>& iterations, size_t batch, absl::Stat
 // Tokens in, one group of eight; logprobs as a policy's: most near 0, mantissas full.
 Group LongGroup(const Tokenizer& tokenizer, absl::Span<const TokenId> tokens, size_t length,
                 uint64_t ordinal) {
+  std::mt19937_64 random(ordinal);
+  std::uniform_real_distribution<double> uniform(0, 1);
   Group group;
   group.id = absl::StrCat(absl::Hex(ordinal + 1, absl::kZeroPad16), absl::Hex(0, absl::kZeroPad16));
   group.task.id = absl::StrCat("task/", ordinal);
@@ -111,9 +113,8 @@ Group LongGroup(const Tokenizer& tokenizer, absl::Span<const TokenId> tokens, si
     t.tokens.assign(tokens.begin() + static_cast<int64_t>(i * length),
                     tokens.begin() + static_cast<int64_t>((i + 1) * length));
     for (size_t at = 0; at < length; ++at) {
-      const double u = HashUniform(ordinal, i, at);
-      t.behaviour_logprobs.push_back(static_cast<float>(-std::pow(u, 6) * 8));
-      t.entropy.push_back(static_cast<float>(std::pow(HashUniform(ordinal, i + 8, at), 3) * 4));
+      t.behaviour_logprobs.push_back(static_cast<float>(-std::pow(uniform(random), 6) * 8));
+      t.entropy.push_back(static_cast<float>(std::pow(uniform(random), 3) * 4));
     }
     Segment& segment = t.segments.emplace_back();
     segment.kind = SegmentKind::kModel;
