@@ -13,6 +13,7 @@
 #include "nlohmann/json.hpp"
 #include "services/cli/command.h"
 #include "services/cli/interrupt.h"
+#include "services/cli/metrics_flags.h"
 #include "services/clients/rollout_agent.h"
 
 namespace hone::cli {
@@ -21,6 +22,7 @@ namespace {
 struct RolloutFlags {
   RolloutAgentOptions agent;
   double patience_s = 60;
+  MetricsFlags metrics;
 };
 
 std::string HostAndPid() {
@@ -33,6 +35,9 @@ int Rollout(RolloutFlags& flags, const Globals& globals) {
   CatchInterrupts();
   flags.agent.patience = absl::Seconds(flags.patience_s);
   flags.agent.description = HostAndPid();
+  const auto metrics = Metrics::Start(flags.metrics, "rollout");
+  if (!metrics.ok()) return Fail(metrics.status(), globals);
+  flags.agent.metrics = metrics->registry();
   if (!globals.quiet) {
     flags.agent.log = [](const std::string& line) { std::cerr << Sanitise(line) << "\n"; };
   }
@@ -81,6 +86,7 @@ Action SetUpRollout(CLI::App& app, const Globals& globals) {
                  "give up when the trainer has not answered for so long")
       ->check(CLI::Range(0.1, 86400.0))
       ->capture_default_str();
+  AddMetricsFlags(app, flags->metrics);
   app.footer(
       "Exit codes: 0 the run is over; 5 the trainer did not answer; 130, 143 interrupted, and its\n"
       "jobs went back to the trainer.");

@@ -2,8 +2,10 @@
 //
 // hone serve: one service of the system, over gRPC.
 #include <chrono>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -13,8 +15,11 @@
 #include "policy/local/local_policy.h"
 #include "services/cli/command.h"
 #include "services/cli/interrupt.h"
+#include "services/cli/metrics_flags.h"
 #include "services/cli/policy_source.h"
 #include "services/clients/verifier_spec.h"
+#include "services/metrics/policy_metrics.h"
+#include "services/metrics/verdict_metrics.h"
 #include "services/rpc/server.h"
 #include "services/servers/policy_server.h"
 #include "services/servers/verifier_server.h"
@@ -34,14 +39,18 @@ struct ServeFlags {
   std::vector<std::string> verifiers;         // NAME=SPEC
   std::vector<std::string> verifier_options;  // NAME.KEY=VALUE
   VerifierServerOptions server;
+  MetricsFlags metrics;
   double policy_drain_s = 5;
   double verifier_drain_s = 30;
 };
 
 // Serves until a signal comes, then lets running calls end.
 int ServeUntilSignal(const std::string& listen, const rpc::ServedService& service,
-                     absl::Duration grace, const Globals& globals) {
-  auto server = rpc::Server::Start({listen}, {service});
+                     absl::Duration grace, MetricRegistry* metrics, const Globals& globals) {
+  rpc::ServerOptions options;
+  options.listen = listen;
+  options.metrics = metrics;
+  auto server = rpc::Server::Start(options, {service});
   if (!server.ok()) return Fail(server.status(), globals);
   std::cout << nlohmann::json{{"listening", (*server)->address()}}.dump() << std::endl;
   while (InterruptFlag()->load() == 0) {
@@ -68,8 +77,26 @@ absl::StatusOr<ServedPolicy> LoadServed(const std::string& directory, bool weigh
   return ServedPolicy{shared, shared};
 }
 
+// The policy with everything counted that passes; as it is where nobody counts.
+absl::StatusOr<ServedPolicy> Measured(absl::StatusOr<ServedPolicy> served,
+                                      MetricRegistry* registry) {
+  if (!served.ok() || registry == nullptr) return served;
+  struct Owner {
+    ServedPolicy policy;
+    MeasuredPolicy measured;
+  };
+  auto owner = std::shared_ptr<Owner>(
+      new Owner{*served, MeasuredPolicy(*served->generator, served->learner.get(), *registry)});
+  const absl::Status known = owner->measured.Info().status();
+  if (!known.ok()) return known;
+  std::shared_ptr<MeasuredPolicy> measured(owner, &owner->measured);
+  return ServedPolicy{measured, measured};
+}
+
 int ServePolicy(const ServeFlags& flags, const Globals& globals) {
   CatchInterrupts();
+  const auto metrics = Metrics::Start(flags.metrics, "policy");
+  if (!metrics.ok()) return Fail(metrics.status(), globals);
   PolicyServerOptions options;
   options.learner.emplace();
   options.learner->set_gradient_slots(flags.slots);
@@ -77,22 +104,26 @@ int ServePolicy(const ServeFlags& flags, const Globals& globals) {
   options.learner->set_router_bias_update(flags.router_bias_update);
   options.learner->set_balance_loss(flags.balance_loss);
   options.learner->mutable_freeze()->Assign(flags.freeze.begin(), flags.freeze.end());
-  options.create = [&flags](const std::string& directory, bool weights_only) {
-    return LoadServed(directory, weights_only, flags);
+  options.create = [&](const std::string& directory, bool weights_only) {
+    return Measured(LoadServed(directory, weights_only, flags), metrics->registry());
   };
   ServedPolicy policy;
   if (!flags.policy.model.empty()) {
-    auto loaded = LoadServed(flags.policy.model, /*weights_only=*/false, flags);
+    auto loaded = Measured(LoadServed(flags.policy.model, /*weights_only=*/false, flags),
+                           metrics->registry());
     if (!loaded.ok()) return Fail(loaded.status(), globals);
     policy = *std::move(loaded);
   }
   PolicyServer server(std::move(policy), std::move(options));
   return ServeUntilSignal(flags.listen, server.service(), absl::Seconds(flags.policy_drain_s),
-                          globals);
+                          metrics->registry(), globals);
 }
 
 // Specs come from this command line alone: a caller names what is here, or a built-in one.
-absl::Status AddVerifiers(const ServeFlags& flags, VerifierPool* pool) {
+absl::Status AddVerifiers(
+    const ServeFlags& flags,
+    const std::function<std::shared_ptr<Verifier>(std::shared_ptr<Verifier>)>& measured,
+    VerifierPool* pool) {
   auto specs = ParseKeyValues("--verifier", flags.verifiers);
   if (!specs.ok()) return specs.status();
   auto texts = ParseKeyValues("--option", flags.verifier_options);
@@ -114,24 +145,56 @@ absl::Status AddVerifiers(const ServeFlags& flags, VerifierPool* pool) {
     }
     auto verifier = OpenVerifier(spec, options[name]);
     if (!verifier.ok()) return verifier.status();
-    pool->Add(name, *std::move(verifier));
+    pool->Add(name, measured(*std::move(verifier)));
   }
   return absl::OkStatus();
 }
 
+// What the server says of its queue, for as long as the handle lives.
+MetricRegistry::Hook AddQueueMetrics(MetricRegistry& registry, const VerifierServer& server) {
+  Gauge& running = *registry.AddGauge("hone_num_requests_running", "calls being judged");
+  Gauge& waiting = *registry.AddGauge("hone_num_requests_waiting", "calls waiting for a slot");
+  MetricFamily<Counter>& left = registry.AddCounter("hone_verifier_calls_unserved_total",
+                                                    "calls that were never judged", {"reason"});
+  return registry.BeforeWriting([&] {
+    const CallGateStats stats = server.queue();
+    running.Set(stats.running);
+    waiting.Set(stats.queued);
+    left.With({"queue_full"}).RaiseTo(static_cast<double>(stats.refused));
+    left.With({"left_queue"}).RaiseTo(static_cast<double>(stats.expired));
+  });
+}
+
 int ServeVerifier(const ServeFlags& flags, const Globals& globals) {
   CatchInterrupts();
+  const auto metrics = Metrics::Start(flags.metrics, "verifier");
+  if (!metrics.ok()) return Fail(metrics.status(), globals);
+  MetricRegistry* registry = metrics->registry();
+  std::optional<VerdictMetrics> verdicts;
+  if (registry != nullptr) verdicts.emplace(*registry);
+  const auto measured = [&](std::shared_ptr<Verifier> verifier) {
+    return verdicts ? MeasureVerifier(std::move(verifier), *verdicts) : verifier;
+  };
   VerifierPool pool;
   for (const VerifierInfo& info : ListVerifiers()) {
     auto verifier = MakeVerifier(info.name, {});
     if (!verifier.ok()) return Fail(verifier.status(), globals);
-    pool.Add(info.name, *std::move(verifier));
+    pool.Add(info.name, measured(*std::move(verifier)));
   }
-  const absl::Status added = AddVerifiers(flags, &pool);
+  const absl::Status added = AddVerifiers(flags, measured, &pool);
   if (!added.ok()) return Fail(added, globals);
-  VerifierServer server(pool, MakeVerifier, flags.server);
+  const auto make =
+      [&](absl::string_view name,
+          const VerifierOptions& options) -> absl::StatusOr<std::shared_ptr<Verifier>> {
+    auto verifier = MakeVerifier(name, options);
+    if (!verifier.ok()) return verifier.status();
+    return measured(*std::move(verifier));
+  };
+  VerifierServer server(pool, make, flags.server);
+  MetricRegistry::Hook queue;
+  if (registry != nullptr) queue = AddQueueMetrics(*registry, server);
   return ServeUntilSignal(flags.listen, server.service(), absl::Seconds(flags.verifier_drain_s),
-                          globals);
+                          registry, globals);
 }
 
 void AddListen(CLI::App& app, ServeFlags& flags) {
@@ -164,6 +227,7 @@ void AddPolicyOptions(CLI::App& app, ServeFlags& flags) {
       ->capture_default_str();
   app.add_option("--freeze", flags.freeze,
                  "what does not train (policy.freeze of a run); repeat for more");
+  AddMetricsFlags(app, flags.metrics);
   AddDrain(app, flags.policy_drain_s);
   app.footer(
       "Without --model it waits for a client's LoadState; until then calls fail with\n"
@@ -182,6 +246,7 @@ void AddVerifierOptions(CLI::App& app, ServeFlags& flags) {
                  "calls that may wait; more are RESOURCE_EXHAUSTED")
       ->check(CLI::Range(0, 120))
       ->capture_default_str();
+  AddMetricsFlags(app, flags.metrics);
   AddDrain(app, flags.verifier_drain_s);
 }
 

@@ -13,6 +13,7 @@
 #include "services/cli/command.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/jsonl.h"
+#include "services/cli/metrics_flags.h"
 #include "services/cli/policy_source.h"
 #include "services/convert/run_config.h"
 #include "services/trainer/run_directory.h"
@@ -34,6 +35,7 @@ struct TrainFlags {
   std::string verifier;
   std::string listen;
   std::string bases;
+  MetricsFlags metrics;
   bool print_config = false;
   bool dry_run = false;
 };
@@ -196,7 +198,11 @@ int Train(const TrainFlags& flags, const Globals& globals) {
   }
   Display display(globals);
   CatchInterrupts();
-  auto summary = RunTrain(RequestOf(flags, *config), display.Events());
+  const auto metrics = Metrics::Start(flags.metrics, "train");
+  if (!metrics.ok()) return Fail(metrics.status(), globals);
+  TrainRequest request = RequestOf(flags, *config);
+  request.metrics = metrics->registry();
+  auto summary = RunTrain(request, display.Events());
   display.End();
   if (!summary.ok()) return Fail(summary.status(), globals);
   if (globals.json) {
@@ -233,6 +239,7 @@ Action SetUpTrain(CLI::App& app, const Globals& globals) {
                  "take rollout workers here (unix:PATH or HOST:PORT); prints {\"listening\"}");
   app.add_option("--bases", flags->bases,
                  "where pretrained bases are kept; default: bases/ beside the run");
+  AddMetricsFlags(app, flags->metrics);
   app.add_flag("--print-config", flags->print_config, "print the complete config and stop");
   app.add_flag("--dry-run", flags->dry_run, "check the config and stop");
   app.footer(

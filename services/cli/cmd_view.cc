@@ -9,11 +9,12 @@
 #include <memory>
 #include <thread>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "services/cli/command.h"
 #include "services/cli/interrupt.h"
+#include "services/cli/metrics_flags.h"
+#include "services/http/http_guard.h"
 #include "services/view/view_server.h"
 
 namespace hone::cli {
@@ -27,23 +28,10 @@ struct ViewFlags {
   std::vector<std::string> names;
 };
 
-absl::Status ParseListen(const std::string& text, view::HttpServerOptions* options) {
-  const size_t colon = text.rfind(':');
-  if (colon == std::string::npos || !absl::SimpleAtoi(text.substr(colon + 1), &options->port)) {
-    return absl::InvalidArgumentError(absl::StrCat("--listen ", text, ": say ADDRESS:PORT"));
-  }
-  options->host = text.substr(0, colon);
-  if (options->host.size() > 2 && options->host.front() == '[') {
-    options->host = options->host.substr(1, options->host.size() - 2);
-  }
-  if (options->host == "localhost") options->host = "127.0.0.1";
-  return absl::OkStatus();
-}
-
 absl::StatusOr<view::ViewOptions> OptionsOf(const ViewFlags& flags) {
   view::ViewOptions options;
   options.runs = flags.runs.empty() ? std::vector<std::string>{"runs"} : flags.runs;
-  options.names = flags.names;
+  options.http.names = flags.names;
   for (const std::string& path : options.runs) {
     std::error_code error;
     if (!std::filesystem::is_directory(path, error)) {
@@ -51,14 +39,14 @@ absl::StatusOr<view::ViewOptions> OptionsOf(const ViewFlags& flags) {
           absl::StrCat("no folder ", path, ": name runs, or a folder of runs"));
     }
   }
-  absl::Status status = ParseListen(flags.listen, &options.http);
+  absl::Status status = ParseHttpListen("--listen", flags.listen, &options.http);
   if (!status.ok()) return status;
   if (!flags.token_file.empty()) {
-    absl::StatusOr<std::string> token = view::ReadToken(flags.token_file);
+    absl::StatusOr<std::string> token = ReadToken(flags.token_file);
     if (!token.ok()) return token.status();
-    options.token = *std::move(token);
-  } else if (flags.make_token || !view::IsLoopback(options.http.host)) {
-    options.token = view::MakeToken();
+    options.http.token = *std::move(token);
+  } else if (flags.make_token || !IsLoopback(options.http.host)) {
+    options.http.token = MakeToken();
   }
   return options;
 }
@@ -73,7 +61,7 @@ int View(const ViewFlags& flags, const Globals& globals) {
     std::cout << nlohmann::json{{"listening", (*server)->address()}}.dump() << std::endl;
   } else {
     std::cout << (*server)->address() << std::endl;
-    if (!view::IsLoopback(options->http.host)) {
+    if (!IsLoopback(options->http.host)) {
       std::cerr << "hone: others can reach this address, and what passes is not encrypted: "
                    "an ssh tunnel to 127.0.0.1 is safer\n";
     }

@@ -16,6 +16,8 @@
 #include "services/clients/remote_trainer.h"
 #include "services/clients/remote_verifier.h"
 #include "services/clients/verifier_spec.h"
+#include "services/metrics/policy_metrics.h"
+#include "services/metrics/verdict_metrics.h"
 #include "services/rpc/channel.h"
 
 namespace hone {
@@ -34,6 +36,22 @@ bool IsSilence(const absl::Status& status) {
 
 class AgentWorker;
 
+// What Prometheus is told, beside what the policy is asked for.
+struct AgentMetrics {
+  explicit AgentMetrics(MetricRegistry& into)
+      : registry(into),
+        verdicts(into),
+        submissions(into.AddCounter("hone_rollout_submissions_total",
+                                    "groups, by what the trainer made of them", {"result"})),
+        registrations(*into.AddCounter("hone_rollout_registrations_total",
+                                       "workers of this process registered with the trainer")) {}
+
+  MetricRegistry& registry;
+  VerdictMetrics verdicts;
+  MetricFamily<Counter>& submissions;
+  Counter& registrations;
+};
+
 // What all workers of an agent share.
 struct AgentShared {
   RolloutAgentOptions options;
@@ -41,12 +59,15 @@ struct AgentShared {
   std::mutex mutex;   // guards the log, counts and workers
   RolloutAgentCounts counts;
   std::vector<AgentWorker*> workers;
+  std::unique_ptr<AgentMetrics> metrics;  // null where nobody counts
 
   void Log(const std::string& line) {
     std::lock_guard<std::mutex> lock(mutex);
     if (options.log) options.log(line);
   }
-  void Count(int64_t RolloutAgentCounts::*which) {
+  // result: for hone_rollout_submissions_total.
+  void Count(int64_t RolloutAgentCounts::*which, const char* result = nullptr) {
+    if (metrics != nullptr && result != nullptr) metrics->submissions.With({result}).Add();
     std::lock_guard<std::mutex> lock(mutex);
     ++(counts.*which);
   }
@@ -72,6 +93,7 @@ class AgentWorker {
       if (!status.ok()) return status;
       if (registration.finished) return absl::OkStatus();
       shared_.Count(&RolloutAgentCounts::registrations);
+      if (shared_.metrics != nullptr) shared_.metrics->registrations.Add();
       shared_.Log(absl::StrCat("registered as worker ", registration.worker));
       status = Serve(registration);
       if (!absl::IsNotFound(status) || !lost_) return status;
@@ -93,6 +115,7 @@ class AgentWorker {
     WorkerSetup setup;
     std::unique_ptr<Tokenizer> tokenizer;
     std::shared_ptr<RemotePolicy> policy;
+    std::unique_ptr<MeasuredPolicy> measured;  // it, where metrics are on
     VerifierPool verifiers;
     rpc::CallSet over;  // cancelled when the session ends
   };
@@ -198,8 +221,13 @@ class AgentWorker {
 
   // The lease loop of the session.
   absl::Status Work(Session& session) {
-    RolloutWorker worker(*session.policy, session.verifiers, *session.tokenizer,
-                         session.setup.rollout);
+    Generator* generator = session.policy.get();
+    if (shared_.metrics != nullptr) {
+      session.measured =
+          std::make_unique<MeasuredPolicy>(*session.policy, nullptr, shared_.metrics->registry);
+      generator = session.measured.get();
+    }
+    RolloutWorker worker(*generator, session.verifiers, *session.tokenizer, session.setup.rollout);
     absl::Duration pause = absl::Milliseconds(200);
     while (!session.over.cancelled() && !shared_.stop.cancelled()) {
       LeasedJobs leased;
@@ -256,6 +284,7 @@ class AgentWorker {
     if (session.over.cancelled()) return absl::OkStatus();
     absl::Status why = group.status();
     if (group.ok()) {
+      if (shared_.metrics != nullptr) shared_.metrics->verdicts.Count(*group);
       const absl::Status sent = Patiently([&] {
         const absl::Status submitted = trainer_->Submit(session.worker, lease, *group);
         // Too large is an answer, not a request to wait.
@@ -264,17 +293,17 @@ class AgentWorker {
       });
       if (sent.ok()) {
         *made = true;
-        shared_.Count(&RolloutAgentCounts::submitted);
+        shared_.Count(&RolloutAgentCounts::submitted, "submitted");
         return sent;
       }
       if (absl::IsNotFound(sent) || absl::IsUnavailable(sent) || absl::IsCancelled(sent)) {
         return sent;
       }
-      shared_.Count(&RolloutAgentCounts::rejected);
+      shared_.Count(&RolloutAgentCounts::rejected, "rejected");
       shared_.Log(absl::StrCat("the trainer refused a group: ", sent.message()));
       why = sent;
     } else {
-      shared_.Count(&RolloutAgentCounts::failed);
+      shared_.Count(&RolloutAgentCounts::failed, "failed");
       shared_.Log(absl::StrCat("a group could not be made: ", why.message()));
     }
     return Patiently([&] { return trainer_->Fail(session.worker, lease, why); });
@@ -291,6 +320,9 @@ class AgentWorker {
 
 RolloutAgent::RolloutAgent(RolloutAgentOptions options) : state_(std::make_unique<State>()) {
   state_->options = std::move(options);
+  if (state_->options.metrics != nullptr) {
+    state_->metrics = std::make_unique<AgentMetrics>(*state_->options.metrics);
+  }
 }
 RolloutAgent::~RolloutAgent() = default;
 

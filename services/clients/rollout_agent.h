@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "services/metrics/registry.h"
 
 namespace hone {
 
@@ -28,6 +29,7 @@ struct RolloutAgentOptions {
   std::string description;                      // host and pid, for the operator
   // One line about what happened; called from any thread, one at a time. May be empty.
   std::function<void(const std::string&)> log;
+  MetricRegistry* metrics = nullptr;  // counts what it makes; may be null
 };
 
 struct RolloutAgentCounts {

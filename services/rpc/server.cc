@@ -23,6 +23,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "services/convert/limits.h"
 #include "services/rpc/address.h"
@@ -68,29 +69,67 @@ class RunningCalls {
   bool closed_ = false;
 };
 
+// What the calls of a server show.
+struct CallMetrics {
+  explicit CallMetrics(MetricRegistry& registry)
+      : calls(registry.AddCounter("hone_rpc_requests_total", "calls that ended, by status",
+                                  {"method", "code"})),
+        running(registry.AddGauge("hone_rpc_requests_running", "calls being served", {"method"})),
+        seconds(registry.AddHistogram("hone_rpc_request_seconds", "calls, streams to their end",
+                                      SecondsBuckets(), {"method"})) {}
+
+  MetricFamily<Counter>& calls;
+  MetricFamily<Gauge>& running;
+  MetricFamily<Histogram>& seconds;
+};
+
 // Lives as long as its call.
 class CallCounter final : public grpc::experimental::Interceptor {
  public:
-  explicit CallCounter(RunningCalls& calls) : calls_(calls) { calls_.Begin(); }
-  ~CallCounter() override { calls_.End(); }
+  // metrics: may be null. method: "/hone.v1.PolicyService/Generate".
+  CallCounter(RunningCalls& calls, CallMetrics* metrics, absl::string_view method)
+      : calls_(calls), metrics_(metrics) {
+    calls_.Begin();
+    if (metrics_ == nullptr) return;
+    method_ = std::string(absl::StripPrefix(method, "/hone.v1."));
+    began_ = absl::Now();
+    metrics_->running.With({method_}).Add(1);
+  }
+  ~CallCounter() override {
+    calls_.End();
+    if (metrics_ == nullptr) return;
+    metrics_->running.With({method_}).Add(-1);
+    metrics_->seconds.With({method_}).Observe(absl::ToDoubleSeconds(absl::Now() - began_));
+    metrics_->calls.With({method_, absl::StatusCodeToString(code_)}).Add();
+  }
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    if (metrics_ != nullptr && methods->QueryInterceptionHookPoint(
+                                   grpc::experimental::InterceptionHookPoints::PRE_SEND_STATUS)) {
+      code_ = static_cast<absl::StatusCode>(methods->GetSendStatus().error_code());
+    }
     methods->Proceed();
   }
 
  private:
   RunningCalls& calls_;
+  CallMetrics* const metrics_;
+  std::string method_;
+  absl::Time began_;
+  absl::StatusCode code_ = absl::StatusCode::kCancelled;  // until a status is sent
 };
 
 class CallCounters final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  explicit CallCounters(RunningCalls& calls) : calls_(calls) {}
+  CallCounters(RunningCalls& calls, CallMetrics* metrics) : calls_(calls), metrics_(metrics) {}
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
-    return absl::StartsWith(info->method(), "/hone.") ? new CallCounter(calls_) : nullptr;
+    if (!absl::StartsWith(info->method(), "/hone.")) return nullptr;
+    return new CallCounter(calls_, metrics_, info->method());
   }
 
  private:
   RunningCalls& calls_;
+  CallMetrics* const metrics_;
 };
 
 }  // namespace
@@ -99,7 +138,8 @@ struct Server::State {
   Address address;
   std::string text;
   std::vector<std::string> names;
-  RunningCalls calls;  // outlives the server
+  RunningCalls calls;                    // outlives the server
+  std::unique_ptr<CallMetrics> metrics;  // likewise; may be null
   std::unique_ptr<grpc::Server> server;
   std::mutex mutex;
   bool down = false;
@@ -171,10 +211,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   KeepLibraryUp();
   auto state = std::make_unique<State>();
   state->address = *address;
+  if (options.metrics != nullptr) state->metrics = std::make_unique<CallMetrics>(*options.metrics);
   grpc::ServerBuilder builder;
   Configure(builder, options);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> counters;
-  counters.push_back(std::make_unique<CallCounters>(state->calls));
+  counters.push_back(std::make_unique<CallCounters>(state->calls, state->metrics.get()));
   builder.experimental().SetInterceptorCreators(std::move(counters));
   int port = 0;
   builder.AddListeningPort(address->ToString(), grpc::InsecureServerCredentials(), &port);

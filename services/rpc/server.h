@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "services/metrics/registry.h"
 
 namespace grpc {
 class Service;
@@ -25,6 +26,8 @@ struct ServedService {
 struct ServerOptions {
   std::string listen;     // "unix:PATH" or "HOST:PORT", port 0: any free one
   int max_threads = 256;  // calls served at once; more are RESOURCE_EXHAUSTED
+  // Counts the calls of our services by method and code; outlives the server. May be null.
+  MetricRegistry* metrics = nullptr;
 };
 
 // Messages are at most 16 MiB both ways. Thread-safe.

@@ -18,7 +18,6 @@
 #include "services/convert/limits.h"
 #include "services/convert/verdict.h"
 #include "services/rpc/status.h"
-#include "services/servers/call_gate.h"
 
 namespace hone {
 namespace {
@@ -89,6 +88,8 @@ class VerifierServer::Impl final : public v1::VerifierService::Service {
     response->mutable_outcomes()->insert(outcomes_.begin(), outcomes_.end());
     return grpc::Status::OK;
   }
+
+  CallGateStats queue() const { return gate_.stats(); }
 
  private:
   absl::StatusOr<Verifiers> Find(const std::string& name, const VerifierOptions& options) {
@@ -190,6 +191,9 @@ VerifierServer::VerifierServer(const VerifierPool& pool, VerifierFactory factory
                                VerifierServerOptions options)
     : impl_(std::make_unique<Impl>(pool, std::move(factory), options)) {}
 VerifierServer::~VerifierServer() = default;
+CallGateStats VerifierServer::queue() const {
+  return impl_->queue();
+}
 rpc::ServedService VerifierServer::service() {
   return {"hone.v1.VerifierService", impl_.get()};
 }

@@ -12,12 +12,13 @@
 #include "absl/strings/string_view.h"
 #include "rollout/rollout_worker.h"
 #include "services/rpc/server.h"
+#include "services/servers/call_gate.h"
 #include "verifier/verifier.h"
 
 namespace hone {
 
 // Makes a verifier from a name and options: MakeVerifier, or a test's own.
-using VerifierFactory = std::function<absl::StatusOr<std::unique_ptr<Verifier>>(
+using VerifierFactory = std::function<absl::StatusOr<std::shared_ptr<Verifier>>(
     absl::string_view name, const VerifierOptions& options)>;
 
 struct VerifierServerOptions {
@@ -39,6 +40,7 @@ class VerifierServer {
                  VerifierServerOptions options = {});
   ~VerifierServer();
   rpc::ServedService service();
+  CallGateStats queue() const;
 
  private:
   class Impl;

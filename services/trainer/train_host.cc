@@ -20,7 +20,8 @@ TrainHost::TrainHost(std::unique_ptr<State> state) : state_(std::move(state)) {}
 absl::StatusOr<std::unique_ptr<TrainHost>> TrainHost::Start(const std::string& listen,
                                                             Scheduler& scheduler,
                                                             Generator* generator,
-                                                            const WorkerSetup& setup) {
+                                                            const WorkerSetup& setup,
+                                                            MetricRegistry* metrics) {
   absl::Status checked = CheckWorkerSetup(setup);
   if (!checked.ok()) return checked;
   auto state = std::make_unique<State>();
@@ -30,6 +31,7 @@ absl::StatusOr<std::unique_ptr<TrainHost>> TrainHost::Start(const std::string& l
   state->trainer = std::make_unique<TrainerServer>(scheduler, setup, nullptr);
   rpc::ServerOptions options;
   options.listen = listen;
+  options.metrics = metrics;
   auto server = rpc::Server::Start(options, {state->trainer->service(), state->policy->service()});
   if (!server.ok()) return server.status();
   state->server = *std::move(server);

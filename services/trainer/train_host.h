@@ -12,16 +12,19 @@
 #include "policy/generator.h"
 #include "rollout/scheduler.h"
 #include "services/convert/worker_config.h"
+#include "services/metrics/registry.h"
 
 namespace hone {
 
 class TrainHost {
  public:
-  // Everything outlives the host. With a policy address in the setup workers go there instead.
+  // Everything outlives the host; metrics may be null. With a policy address in the setup workers
+  // go there instead.
   static absl::StatusOr<std::unique_ptr<TrainHost>> Start(const std::string& listen,
                                                           Scheduler& scheduler,
                                                           Generator* generator,
-                                                          const WorkerSetup& setup);
+                                                          const WorkerSetup& setup,
+                                                          MetricRegistry* metrics);
   // Tells the workers that the run is over, waits for them for a moment, and closes.
   ~TrainHost();
 

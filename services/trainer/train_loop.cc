@@ -108,8 +108,10 @@ absl::StatusOr<std::vector<Group>> TrainLoop::RunJobs(const std::vector<GroupJob
     }
   }
   if (!missing.empty()) {
-    auto made =
-        parts_.scheduler->RunBatch(missing, [this](const Group& group) { writer_.Put(group); });
+    auto made = parts_.scheduler->RunBatch(missing, [this](const Group& group) {
+      if (callbacks_.group) callbacks_.group(group);
+      writer_.Put(group);
+    });
     if (!made.ok()) return made.status();
     for (size_t i = 0; i < made->size(); ++i) groups[place[i]] = std::move((*made)[i]);
   }

@@ -60,6 +60,7 @@ struct TrainParts {
 struct TrainCallbacks {
   // After each iteration, for progress.
   std::function<void(int64_t iteration, const std::map<std::string, double>& metrics)> iteration;
+  std::function<void(const Group& group)> group;  // each as it arrives
   std::function<void(const std::string& label, int64_t done, int64_t total)> evaluating;
   // Something that the run survived and its operator should know.
   std::function<void(const std::string& text)> warning;

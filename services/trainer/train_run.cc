@@ -18,11 +18,13 @@
 #include "rollout/local_workers.h"
 #include "services/clients/remote_policy.h"
 #include "services/convert/run_config.h"
+#include "services/metrics/policy_metrics.h"
 #include "services/trainer/base_policy.h"
 #include "services/trainer/check_policy.h"
 #include "services/trainer/resources.h"
 #include "services/trainer/run_log.h"
 #include "services/trainer/train_host.h"
+#include "services/trainer/train_metrics.h"
 #include "services/trainer/train_setup.h"
 
 namespace hone {
@@ -62,6 +64,7 @@ class TrainRun {
   absl::Status OpenStore();
   absl::Status PreparePolicy();
   absl::Status LoadPolicy(const std::string& directory, bool weights_only);
+  void UsePolicy(Generator& generator, Learner& learner);
   absl::Status OpenParts();
   absl::Status StartWorkers();
   absl::Status EvaluateBefore(TrainLoop& loop);
@@ -87,6 +90,7 @@ class TrainRun {
   std::map<std::string, std::string> tokenizer_configs_;  // what remote workers need beside it
   std::unique_ptr<LocalPolicy> local_;
   std::unique_ptr<RemotePolicy> remote_;
+  std::unique_ptr<MeasuredPolicy> measured_;  // the one of those there is, where metrics are on
   Generator* generator_ = nullptr;
   Learner* learner_ = nullptr;
   std::unique_ptr<VerifierPool> verifiers_;
@@ -95,6 +99,7 @@ class TrainRun {
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<LocalWorkers> workers_;
   std::unique_ptr<TrainHost> host_;
+  std::unique_ptr<TrainMetrics> metrics_;
 };
 
 void TrainRun::Log(LogLevel level, const std::string& text) {
@@ -225,17 +230,24 @@ absl::Status TrainRun::LoadPolicy(const std::string& directory, bool weights_onl
     auto remote = RemotePolicy::Connect(request_.policy_address);
     if (!remote.ok()) return remote.status();
     remote_ = *std::move(remote);
-    generator_ = remote_.get();
-    learner_ = remote_.get();
-    return remote_->LoadState(directory, weights_only);
+    UsePolicy(*remote_, *remote_);
+    return learner_->LoadState(directory, weights_only);
   }
   auto local = LocalPolicy::CreateFromDirectory(directory, weights_only,
                                                 LocalOptionsOf(config_, request_.threads));
   if (!local.ok()) return local.status();
   local_ = *std::move(local);
-  generator_ = local_.get();
-  learner_ = local_.get();
+  UsePolicy(*local_, *local_);
   return absl::OkStatus();
+}
+
+void TrainRun::UsePolicy(Generator& generator, Learner& learner) {
+  generator_ = &generator;
+  learner_ = &learner;
+  if (request_.metrics == nullptr) return;
+  measured_ = std::make_unique<MeasuredPolicy>(generator, &learner, *request_.metrics);
+  generator_ = measured_.get();
+  learner_ = measured_.get();
 }
 
 absl::Status TrainRun::PreparePolicy() {
@@ -293,6 +305,10 @@ absl::Status TrainRun::StartWorkers() {
     workers_ = std::make_unique<LocalWorkers>(*scheduler_, *generator_, *verifiers_, *tokenizer_,
                                               rollout, options);
   }
+  if (request_.metrics != nullptr) {
+    metrics_ = std::make_unique<TrainMetrics>(*request_.metrics, *scheduler_, *store_,
+                                              config_.learner().iterations());
+  }
   if (request_.listen.empty()) return absl::OkStatus();
   WorkerSetup setup;
   setup.rollout = rollout;
@@ -300,7 +316,7 @@ absl::Status TrainRun::StartWorkers() {
   setup.tokenizer_configs = tokenizer_configs_;
   setup.verifiers = VerifierSetups(config_);
   setup.policy_address = request_.policy_address;
-  auto host = TrainHost::Start(request_.listen, *scheduler_, generator_, setup);
+  auto host = TrainHost::Start(request_.listen, *scheduler_, generator_, setup, request_.metrics);
   if (!host.ok()) return host.status();
   host_ = *std::move(host);
   Log(LogLevel::kInfo, absl::StrCat("listening at ", host_->address()));
@@ -405,9 +421,13 @@ absl::Status TrainRun::Execute() {
   parts.store = store_.get();
   TrainCallbacks callbacks;
   callbacks.evaluating = events_.evaluating;
+  if (metrics_ != nullptr) {
+    callbacks.group = [this](const Group& group) { metrics_->OnGroup(group); };
+  }
   callbacks.warning = [this](const std::string& text) { Note(LogLevel::kWarning, text); };
   callbacks.iteration = [&](int64_t iteration, const std::map<std::string, double>& metrics) {
     LogIteration(iteration, metrics);
+    if (metrics_ != nullptr) metrics_->OnIteration(iteration, metrics);
     if (events_.iteration) {
       events_.iteration(iteration, config_.learner().iterations(), metrics);
     }

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "hone/v1/run_config.pb.h"
+#include "services/metrics/registry.h"
 #include "services/trainer/train_loop.h"
 #include "services/trainer/train_report.h"
 
@@ -29,6 +30,7 @@ struct TrainRequest {
   std::string listen;            // serve workers (trainer and policy services) here; empty: no
   std::string bases_directory;   // empty: "bases" beside the run
   const std::atomic<int>* stop = nullptr;
+  MetricRegistry* metrics = nullptr;  // counts what happens; may be null
 };
 
 struct TrainProgressEvents {

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
-#include "services/view/http.h"
+#include "services/http/http.h"
 #include "services/view/run_set.h"
 
 namespace hone::view {

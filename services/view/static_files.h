@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "services/view/http.h"
+#include "services/http/http.h"
 
 namespace hone::view {
 

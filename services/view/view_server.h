@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `hone view` without its command line: guard, pages, API and what is told of runs that go on.
+// `hone view` without its command line: pages, API, metrics and what is told of runs that go on.
 #ifndef HONE_SERVICES_VIEW_VIEW_SERVER_H_
 #define HONE_SERVICES_VIEW_VIEW_SERVER_H_
 
@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "services/view/guard.h"
-#include "services/view/http_server.h"
+#include "services/http/http_server.h"
+#include "services/metrics/registry.h"
 #include "services/view/run_set.h"
 
 namespace hone::view {
@@ -21,34 +21,36 @@ namespace hone::view {
 struct ViewOptions {
   std::vector<std::string> runs;  // folders
   HttpServerOptions http;
-  std::string token;               // REQUIRED where http.host is not loopback
-  std::vector<std::string> names;  // further host names that it may be called by
   absl::Duration poll_every = absl::Milliseconds(500);
 };
 
 class ViewServer {
  public:
-  // PERMISSION_DENIED: no token for an address that others reach. Also HttpServer's errors.
+  // HttpServer's errors.
   static absl::StatusOr<std::unique_ptr<ViewServer>> Start(const ViewOptions& options);
   ~ViewServer();
 
   int port() const { return http_->port(); }
   // http://HOST:PORT/, with the token where there is one.
-  std::string address() const;
+  std::string address() const { return http_->Address("", /*with_token=*/true); }
 
  private:
   explicit ViewServer(const ViewOptions& options);
   HttpResponse Handle(const HttpRequest& request);
+  HttpResponse Answer(const HttpRequest& request);
+  void AddMetrics();
   // Looks at the runs while somebody has an event stream open, and says which grew.
   void Follow();
 
   const ViewOptions options_;
   RunSet runs_;
-  std::unique_ptr<Guard> guard_;
-  std::atomic<bool> guarded_{false};
+  MetricRegistry metrics_;
+  MetricFamily<Counter>& requests_;
+  MetricFamily<Histogram>& seconds_;
   std::unique_ptr<HttpServer> http_;
   std::atomic<bool> stopping_{false};
   std::thread follower_;
+  MetricRegistry::Hook process_, streams_;
 };
 
 }  // namespace hone::view

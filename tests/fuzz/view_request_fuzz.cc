@@ -8,14 +8,14 @@
 
 #include "absl/strings/string_view.h"
 #include "rollout/store/sqlite.h"
-#include "services/view/guard.h"
-#include "services/view/http.h"
+#include "services/http/http_guard.h"
+#include "services/http/http.h"
 #include "services/view/row_filter.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view text(reinterpret_cast<const char*>(data), size);
-  hone::view::HttpRequest request;
-  if (hone::view::ParseTarget(text, &request).ok()) {
+  hone::HttpRequest request;
+  if (hone::ParseTarget(text, &request).ok()) {
     assert(hone::IsPlainText(request.path) && request.path[0] == '/');
     for (const auto& [name, value] : request.query) {
       assert(hone::IsPlainText(name) && hone::IsPlainText(value));
@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const auto filter = hone::view::RowFilter::Parse(text);
   assert(filter.ok() || !filter.status().message().empty());
-  hone::view::GuardOptions options;
+  hone::HttpGuardOptions options;
   options.token = "0123456789abcdef";
   options.host = size % 2 == 0 ? "127.0.0.1" : "0.0.0.0";
   options.port = 7860;
@@ -33,6 +33,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   request.query.clear();
   // Nobody gets in without the token.
   const bool has_token = text.find(options.token) != absl::string_view::npos;
-  assert(hone::view::Guard(options).Check(request).has_value() || has_token);
+  assert(hone::HttpGuard(options).Check(request).has_value() || has_token);
   return 0;
 }

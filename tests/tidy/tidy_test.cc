@@ -285,7 +285,7 @@ TEST(FolderGraph, LibrariesAreIncludedOnlyWhereTheyBelong) {
       {"grpcpp/", {"services/", "tests/"}},
       {"google/", {"services/", "tests/"}},
       {"CLI/", {"services/cli/"}},
-      {"boost/", {"services/view/http_server.cc"}},
+      {"boost/", {"services/http/http_server.cc"}},
       // resources.cc says which SQLite this is.
       {"Python.h", {"verifier/sandbox/spawner/"}},
       {"seccomp.h", {"verifier/sandbox/spawner/"}},

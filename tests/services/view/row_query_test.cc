@@ -7,7 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "services/view/http.h"
+#include "services/http/http.h"
 #include "tests/rollout/store/random_group.h"
 
 namespace hone::view {

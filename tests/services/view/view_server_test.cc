@@ -18,6 +18,7 @@
 #include "services/view/api.h"
 #include "services/view/static_files.h"
 #include "tests/rollout/store/random_group.h"
+#include "tests/services/metrics/exposition.h"
 #include "tests/services/view/view_run.h"
 
 namespace hone::view {
@@ -187,8 +188,29 @@ TEST_F(ViewServerTest, AnAddressThatOthersReachNeedsAToken) {
   options.http.port = server_->port();
   EXPECT_TRUE(absl::IsUnavailable(ViewServer::Start(options).status()));
   options.http.host = "not an address";
-  options.token = "0123456789abcdef";
+  options.http.token = "0123456789abcdef";
   EXPECT_TRUE(absl::IsInvalidArgument(ViewServer::Start(options).status()));
+}
+
+TEST_F(ViewServerTest, CountsItsRequestsForPrometheusBehindTheSameGuard) {
+  const auto read = [&] {
+    const auto parsed = Exposition::Parse(BodyOf(Answer("/metrics")));
+    EXPECT_TRUE(parsed.ok()) << parsed.status();
+    return parsed.ok() ? *parsed : Exposition();
+  };
+  const Exposition::Labels runs = {{"page", "/api/runs"}, {"code", "200"}};
+  (void)Answer("/api/runs");
+  EXPECT_EQ(read().Value("hone_http_requests_total", runs), 1);
+  (void)Answer("/api/runs");
+  for (int i = 0; i < 70; ++i) (void)Answer(absl::StrCat("/api/nothing", i));
+  const Exposition after = read();
+  EXPECT_EQ(after.Value("hone_http_requests_total", runs), 2);
+  EXPECT_EQ(after.Value("hone_http_requests_total", {{"page", "unknown"}, {"code", "404"}}), 70);
+  EXPECT_EQ(after.Value("hone_http_request_seconds_count", {{"page", "unknown"}}), 70);
+  EXPECT_EQ(after.Value("hone_view_runs"), 1);
+  EXPECT_EQ(StatusOf(Raw("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n"
+                         "Connection: close\r\n\r\n")),
+            403);
 }
 
 TEST_F(ViewServerTest, RunsAreListedWithWhatTheyCameTo) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "services/view/http_server.h"
+#include "services/http/http_server.h"
 
 #include <array>
 #include <atomic>
@@ -19,9 +19,11 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "services/http/http_guard.h"
 
-namespace hone::view {
+namespace hone {
 namespace {
 
 namespace asio = boost::asio;
@@ -56,10 +58,10 @@ absl::string_view View(beast::string_view text) {
 
 }  // namespace
 
-class Connection;
+class HttpConnection;
 
 struct HttpServer::Impl {
-  explicit Impl(const HttpServerOptions& chosen, Handler chosen_handler)
+  Impl(const HttpServerOptions& chosen, HttpHandler chosen_handler)
       : options(chosen),
         handler(std::move(chosen_handler)),
         acceptor(io),
@@ -68,20 +70,21 @@ struct HttpServer::Impl {
   void Accept();
 
   const HttpServerOptions options;
-  const Handler handler;
-  asio::io_context io{1};  // one thread: what runs on it needs no locks
+  const HttpHandler handler;
+  std::optional<HttpGuard> guard;  // once the port is known; before anything is accepted
+  asio::io_context io{1};          // one thread: what runs on it needs no locks
   Tcp::acceptor acceptor;
   asio::thread_pool handlers;
   std::thread thread;
-  std::set<std::shared_ptr<Connection>> connections;  // on the io thread
+  std::set<std::shared_ptr<HttpConnection>> connections;  // on the io thread
   std::atomic<size_t> event_streams{0};
   std::atomic<bool> stopping{false};
 };
 
 // One socket. Its functions run on the io thread, but for the handler.
-class Connection : public std::enable_shared_from_this<Connection> {
+class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  Connection(HttpServer::Impl& server, Tcp::socket socket)
+  HttpConnection(HttpServer::Impl& server, Tcp::socket socket)
       : server_(server), stream_(std::move(socket)), ping_(server.io) {}
 
   void ReadRequest();
@@ -125,7 +128,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   char byte_ = 0;
 };
 
-void Connection::Close() {
+void HttpConnection::Close() {
   if (is_event_stream_) {
     is_event_stream_ = false;
     --server_.event_streams;
@@ -139,7 +142,7 @@ void Connection::Close() {
 
 // Ends what is written and waits for the other side to close: bytes of it that nobody read would
 // make the kernel throw the answer away.
-void Connection::Linger() {
+void HttpConnection::Linger() {
   Error error;
   stream_.socket().shutdown(Tcp::socket::shutdown_send, error);
   if (error || ++lingered_ > kMaxLingers) return Close();
@@ -150,7 +153,7 @@ void Connection::Linger() {
                           });
 }
 
-void Connection::ReadRequest() {
+void HttpConnection::ReadRequest() {
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(server_.options.max_header_bytes));
   parser_->body_limit(0);
@@ -160,7 +163,7 @@ void Connection::ReadRequest() {
       [self = shared_from_this()](const Error& error, size_t) { self->OnRequest(error); });
 }
 
-void Connection::OnRequest(const Error& error) {
+void HttpConnection::OnRequest(const Error& error) {
   stream_.expires_never();
   keep_alive_ = false;
   is_head_ = false;
@@ -198,22 +201,23 @@ void Connection::OnRequest(const Error& error) {
   Handle(std::move(request));
 }
 
-void Connection::Handle(HttpRequest request) {
+void HttpConnection::Handle(HttpRequest request) {
   asio::post(server_.handlers, [self = shared_from_this(), request = std::move(request)] {
-    HttpResponse response = self->server_.handler(request);
+    std::optional<HttpResponse> refusal = self->server_.guard->Check(request);
+    HttpResponse response = refusal ? *std::move(refusal) : self->server_.handler(request);
     asio::post(self->server_.io, [self, response = std::move(response)]() mutable {
       self->Respond(std::move(response));
     });
   });
 }
 
-void Connection::SetHeaders(const HttpResponse& response, http::fields* fields) const {
+void HttpConnection::SetHeaders(const HttpResponse& response, http::fields* fields) const {
   for (const auto& [name, value] : kHeaders) fields->set(name, value);
   for (const auto& [name, value] : response.headers) fields->insert(name, value);
   fields->set(http::field::content_type, response.content_type);
 }
 
-void Connection::Respond(HttpResponse response) {
+void HttpConnection::Respond(HttpResponse response) {
   response_ = std::move(response);
   if (response_.event_stream && !is_head_) return StartEvents();
   const auto status = static_cast<http::status>(response_.status);
@@ -252,7 +256,7 @@ void Connection::Respond(HttpResponse response) {
                            });
 }
 
-void Connection::WritePieces() {
+void HttpConnection::WritePieces() {
   asio::post(server_.handlers, [self = shared_from_this()] {
     std::string piece;
     absl::StatusOr<bool> more = self->server_.stopping ? absl::CancelledError("the server stops")
@@ -264,7 +268,7 @@ void Connection::WritePieces() {
   });
 }
 
-void Connection::WritePiece(absl::StatusOr<bool> more, std::string piece) {
+void HttpConnection::WritePiece(absl::StatusOr<bool> more, std::string piece) {
   if (!more.ok()) return Close();
   std::string framed;
   if (!piece.empty()) {
@@ -284,7 +288,7 @@ void Connection::WritePiece(absl::StatusOr<bool> more, std::string piece) {
                     });
 }
 
-void Connection::StartEvents() {
+void HttpConnection::StartEvents() {
   std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n";
   for (const auto& [name, value] : kHeaders) absl::StrAppend(&head, name, ": ", value, "\r\n");
   is_event_stream_ = true;
@@ -295,7 +299,7 @@ void Connection::StartEvents() {
   WatchForEnd();
 }
 
-void Connection::WriteEvent() {
+void HttpConnection::WriteEvent() {
   asio::async_write(stream_, asio::buffer(events_.front()),
                     [self = shared_from_this()](const Error& error, size_t) {
                       if (error) return self->Close();
@@ -305,7 +309,7 @@ void Connection::WriteEvent() {
 }
 
 // A line that browsers ignore: it finds out who went away without a word.
-void Connection::Ping() {
+void HttpConnection::Ping() {
   ping_.expires_after(Milliseconds(server_.options.ping_every));
   ping_.async_wait([self = shared_from_this()](const Error& error) {
     if (error || !self->is_event_stream_) return;
@@ -315,7 +319,7 @@ void Connection::Ping() {
 }
 
 // Nothing is to come on an event stream but its end.
-void Connection::WatchForEnd() {
+void HttpConnection::WatchForEnd() {
   stream_.async_read_some(asio::buffer(&byte_, 1),
                           [self = shared_from_this()](const Error& error, size_t) {
                             error ? self->Close() : self->WatchForEnd();
@@ -328,7 +332,7 @@ void HttpServer::Impl::Accept() {
     if (!error && connections.size() < options.max_connections) {
       Error ignored;
       socket.set_option(Tcp::no_delay(true), ignored);
-      auto connection = std::make_shared<Connection>(*this, std::move(socket));
+      auto connection = std::make_shared<HttpConnection>(*this, std::move(socket));
       connections.insert(connection);
       connection->ReadRequest();
     }
@@ -339,7 +343,12 @@ void HttpServer::Impl::Accept() {
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options,
-                                                              Handler handler) {
+                                                              HttpHandler handler) {
+  if (!IsLoopback(options.host) && options.token.empty()) {
+    return absl::PermissionDeniedError(absl::StrCat("others can reach ", options.host,
+                                                    ": a token is needed (", options.flag_prefix,
+                                                    "token-file)"));
+  }
   Error error;
   const auto address = asio::ip::make_address(options.host, error);
   if (error || options.port < 0 || options.port > 65535) {
@@ -354,9 +363,16 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOp
   if (!error) impl->acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", options.host, ":", options.port,
-                                               ": ", error.message(),
-                                               ". Name another with --listen."));
+                                               ": ", error.message(), ". Name another with ",
+                                               options.flag_prefix, "listen."));
   }
+  HttpGuardOptions guard;
+  guard.token = options.token;
+  guard.host = options.host;
+  guard.names = options.names;
+  guard.port = impl->acceptor.local_endpoint(error).port();
+  guard.allow_host_flag = options.flag_prefix + "allow-host";
+  impl->guard.emplace(std::move(guard));
   impl->Accept();
   impl->thread = std::thread([raw = impl.get()] { raw->io.run(); });
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
@@ -381,6 +397,14 @@ int HttpServer::port() const {
   return impl_->acceptor.local_endpoint(ignored).port();
 }
 
+std::string HttpServer::Address(const std::string& path, bool with_token) const {
+  const HttpServerOptions& options = impl_->options;
+  const bool six = absl::StrContains(options.host, ":");
+  const bool token = with_token && !options.token.empty();
+  return absl::StrCat("http://", six ? "[" : "", options.host, six ? "]" : "", ":", port(), "/",
+                      path, token ? "?token=" : "", token ? options.token : "");
+}
+
 void HttpServer::Broadcast(const std::string& event, const std::string& data) {
   asio::post(impl_->io,
              [impl = impl_.get(), text = absl::StrCat("event: ", event, "\ndata: ", data, "\n\n")] {
@@ -393,4 +417,4 @@ size_t HttpServer::event_streams() const {
   return impl_->event_streams;
 }
 
-}  // namespace hone::view
+}  // namespace hone

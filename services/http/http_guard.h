@@ -1,29 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Who may ask: the checks that stand before every handler.
-#ifndef HONE_SERVICES_VIEW_GUARD_H_
-#define HONE_SERVICES_VIEW_GUARD_H_
+#ifndef HONE_SERVICES_HTTP_HTTP_GUARD_H_
+#define HONE_SERVICES_HTTP_HTTP_GUARD_H_
 
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "services/view/http.h"
+#include "services/http/http.h"
 
-namespace hone::view {
+namespace hone {
 
-struct GuardOptions {
+struct HttpGuardOptions {
   std::string token;               // empty: none is asked for (loopback alone)
   std::string host;                // the address listened on, without port
   std::vector<std::string> names;  // further names that this server may be called by
   int port = 0;
+  std::string allow_host_flag = "--allow-host";  // which adds to `names`
 };
 
 // Pure: the same request always gets the same answer.
-class Guard {
+class HttpGuard {
  public:
-  explicit Guard(GuardOptions options) : options_(std::move(options)) {}
+  explicit HttpGuard(HttpGuardOptions options) : options_(std::move(options)) {}
 
   // nullopt: go on. Otherwise the answer:
   //   403  a Host that is not ours (DNS rebinding), an Origin that is not the page's own, a request
@@ -34,7 +35,7 @@ class Guard {
 
  private:
   bool IsOurHost(const std::string& host_header) const;
-  GuardOptions options_;
+  HttpGuardOptions options_;
 };
 
 // 127.0.0.0/8, ::1 or localhost.
@@ -46,6 +47,6 @@ std::string MakeToken();
 // read it.
 absl::StatusOr<std::string> ReadToken(const std::string& path);
 
-}  // namespace hone::view
+}  // namespace hone
 
-#endif  // HONE_SERVICES_VIEW_GUARD_H_
+#endif  // HONE_SERVICES_HTTP_HTTP_GUARD_H_

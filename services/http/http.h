@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A request and a response, as handlers see them. No sockets here.
-#ifndef HONE_SERVICES_VIEW_HTTP_H_
-#define HONE_SERVICES_VIEW_HTTP_H_
+#ifndef HONE_SERVICES_HTTP_HTTP_H_
+#define HONE_SERVICES_HTTP_HTTP_H_
 
 #include <cstdint>
 #include <functional>
@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-namespace hone::view {
+namespace hone {
 
 struct HttpRequest {
   std::string method;                          // GET or HEAD: others never get here
@@ -41,7 +41,7 @@ struct HttpResponse {
 };
 
 // Must be thread-safe.
-using Handler = std::function<HttpResponse(const HttpRequest&)>;
+using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
 
 // {"error":{"kind","message"}} with the status that belongs to it.
 HttpResponse ErrorResponse(const absl::Status& status);
@@ -50,6 +50,6 @@ HttpResponse ErrorResponse(const absl::Status& status);
 // not UTF-8, more than 64 parameters.
 absl::Status ParseTarget(absl::string_view target, HttpRequest* request);
 
-}  // namespace hone::view
+}  // namespace hone
 
-#endif  // HONE_SERVICES_VIEW_HTTP_H_
+#endif  // HONE_SERVICES_HTTP_HTTP_H_

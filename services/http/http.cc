@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "services/view/http.h"
+#include "services/http/http.h"
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -7,7 +7,7 @@
 #include "nlohmann/json.hpp"
 #include "rollout/store/sqlite.h"
 
-namespace hone::view {
+namespace hone {
 namespace {
 
 constexpr size_t kMaxParameters = 64;
@@ -102,4 +102,4 @@ absl::Status ParseTarget(absl::string_view target, HttpRequest* request) {
   return absl::OkStatus();
 }
 
-}  // namespace hone::view
+}  // namespace hone

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "services/view/guard.h"
+#include "services/http/http_guard.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -8,14 +8,14 @@
 
 #include "tests/rollout/store/random_group.h"
 
-namespace hone::view {
+namespace hone {
 namespace {
 
-Guard Local() {
-  GuardOptions options;
+HttpGuard Local() {
+  HttpGuardOptions options;
   options.host = "127.0.0.1";
   options.port = 7860;
-  return Guard(options);
+  return HttpGuard(options);
 }
 
 HttpRequest Ask(const std::string& host, std::map<std::string, std::string> headers = {}) {
@@ -27,18 +27,18 @@ HttpRequest Ask(const std::string& host, std::map<std::string, std::string> head
   return request;
 }
 
-int StatusOf(const Guard& guard, const HttpRequest& request) {
+int StatusOf(const HttpGuard& guard, const HttpRequest& request) {
   const std::optional<HttpResponse> answer = guard.Check(request);
   return answer ? answer->status : 200;
 }
 
-TEST(Guard, LetsThroughWhoCallsItByItsName) {
+TEST(HttpGuard, LetsThroughWhoCallsItByItsName) {
   for (const char* host : {"127.0.0.1:7860", "localhost:7860", "LOCALHOST:7860", "[::1]:7860"}) {
     EXPECT_EQ(StatusOf(Local(), Ask(host)), 200) << host;
   }
 }
 
-TEST(Guard, RefusesNamesThatWereReboundToIt) {
+TEST(HttpGuard, RefusesNamesThatWereReboundToIt) {
   for (const char* host : {"evil.example:7860", "127.0.0.1.evil.example:7860", "127.0.0.1",
                            "127.0.0.1:80", "", "localhost:7860:7860", "localhost:x",
                            "10.0.0.1:7860", "localhost.:7860", "127.0.0.1:7860@evil.example"}) {
@@ -46,7 +46,7 @@ TEST(Guard, RefusesNamesThatWereReboundToIt) {
   }
 }
 
-TEST(Guard, RefusesOtherPagesByTheirOriginAndByWhatTheBrowserSays) {
+TEST(HttpGuard, RefusesOtherPagesByTheirOriginAndByWhatTheBrowserSays) {
   const std::string host = "127.0.0.1:7860";
   EXPECT_EQ(StatusOf(Local(), Ask(host, {{"origin", "http://127.0.0.1:7860"}})), 200);
   for (const char* origin : {"http://evil.example", "null", "https://127.0.0.1:7860",
@@ -59,7 +59,7 @@ TEST(Guard, RefusesOtherPagesByTheirOriginAndByWhatTheBrowserSays) {
   EXPECT_EQ(StatusOf(Local(), Ask(host, {{"sec-fetch-site", "same-origin"}})), 200);
 }
 
-TEST(Guard, LetsALinkElsewhereOpenThePageButNotFrameIt) {
+TEST(HttpGuard, LetsALinkElsewhereOpenThePageButNotFrameIt) {
   HttpRequest link = Ask("localhost:7860", {{"sec-fetch-site", "cross-site"},
                                             {"sec-fetch-mode", "navigate"},
                                             {"sec-fetch-dest", "document"}});
@@ -69,13 +69,13 @@ TEST(Guard, LetsALinkElsewhereOpenThePageButNotFrameIt) {
   EXPECT_EQ(StatusOf(Local(), link), 403);
 }
 
-TEST(Guard, WantsTheTokenAndMovesItFromTheAddressIntoACookie) {
-  GuardOptions options;
+TEST(HttpGuard, WantsTheTokenAndMovesItFromTheAddressIntoACookie) {
+  HttpGuardOptions options;
   options.host = "0.0.0.0";
   options.port = 7860;
   options.token = "0123456789abcdef";
   options.names = {"box.example"};
-  const Guard guard(options);
+  const HttpGuard guard(options);
   EXPECT_EQ(StatusOf(guard, Ask("box.example:7860")), 401);
   EXPECT_EQ(StatusOf(guard, Ask("evil.example:7860")), 403);
   HttpRequest first = Ask("10.0.0.1:7860");
@@ -103,12 +103,12 @@ TEST(Guard, WantsTheTokenAndMovesItFromTheAddressIntoACookie) {
   EXPECT_EQ(with("authorization", "Bearer "), 401);
 }
 
-TEST(Guard, TokensAreLongAndNeverTheSame) {
+TEST(HttpGuard, TokensAreLongAndNeverTheSame) {
   EXPECT_EQ(MakeToken().size(), 64u);
   EXPECT_NE(MakeToken(), MakeToken());
 }
 
-TEST(Guard, ATokenFileIsForItsOwnerAloneAndHoldsARealToken) {
+TEST(HttpGuard, ATokenFileIsForItsOwnerAloneAndHoldsARealToken) {
   Folder folder;
   const std::string path = folder.File("token");
   const auto read = [&](const std::string& text, mode_t mode) {
@@ -123,7 +123,7 @@ TEST(Guard, ATokenFileIsForItsOwnerAloneAndHoldsARealToken) {
   EXPECT_TRUE(absl::IsInvalidArgument(read("0123456789abcdef; Path=/x\n", 0600).status()));
 }
 
-TEST(Guard, KnowsWhatStaysOnThisMachine) {
+TEST(HttpGuard, KnowsWhatStaysOnThisMachine) {
   for (const char* host : {"127.0.0.1", "127.9.9.9", "::1", "localhost"}) {
     EXPECT_TRUE(IsLoopback(host)) << host;
   }
@@ -133,4 +133,4 @@ TEST(Guard, KnowsWhatStaysOnThisMachine) {
 }
 
 }  // namespace
-}  // namespace hone::view
+}  // namespace hone

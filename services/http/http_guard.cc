@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "services/view/guard.h"
+#include "services/http/http_guard.h"
 
 #include <arpa/inet.h>
 #include <sys/random.h>
@@ -8,15 +8,15 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
+#include <fstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "services/trainer/run_directory.h"
 
-namespace hone::view {
+namespace hone {
 namespace {
 
 constexpr size_t kMinTokenBytes = 16;
@@ -54,7 +54,7 @@ std::string CookieNamed(const std::string& cookies, absl::string_view name) {
 
 }  // namespace
 
-bool Guard::IsOurHost(const std::string& host_header) const {
+bool HttpGuard::IsOurHost(const std::string& host_header) const {
   std::string host = absl::AsciiStrToLower(host_header);
   int port = 80;
   const size_t colon = host.rfind(':');
@@ -74,11 +74,12 @@ bool Guard::IsOurHost(const std::string& host_header) const {
   return IsAddress(host) || host == options_.host;
 }
 
-std::optional<HttpResponse> Guard::Check(const HttpRequest& request) const {
+std::optional<HttpResponse> HttpGuard::Check(const HttpRequest& request) const {
   const std::string host = request.Header("host");
   if (!IsOurHost(host)) {
     return Refuse(absl::StrCat("this server is not called '", host,
-                               "': use the address it printed, or start it with --allow-host"));
+                               "': use the address it printed, or start it with ",
+                               options_.allow_host_flag));
   }
   const std::string origin = request.Header("origin");
   if (!origin.empty() && origin != absl::StrCat("http://", host)) {
@@ -108,7 +109,8 @@ std::optional<HttpResponse> Guard::Check(const HttpRequest& request) const {
   }
   if (IsSame(CookieNamed(request.Header("cookie"), name), options_.token)) return std::nullopt;
   return ErrorResponse(absl::UnauthenticatedError(
-      "a token is needed: open the address that `hone view` printed, which ends in ?token=..."));
+      "a token is needed: open the address that was printed, which ends in ?token=..., or send "
+      "'Authorization: Bearer TOKEN'"));
 }
 
 bool IsLoopback(const std::string& host) {
@@ -137,9 +139,11 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
     return absl::PermissionDeniedError(
         absl::StrCat("others may read the token file ", path, ": chmod 600 it"));
   }
-  const absl::StatusOr<std::string> text = ReadWholeFile(path, 4096);
-  if (!text.ok()) return text.status();
-  const std::string token(absl::StripAsciiWhitespace(text->substr(0, text->find('\n'))));
+  std::string line(kMaxTokenBytes + 2, '\0');  // a longer one is refused below
+  std::ifstream file(path, std::ios::binary);
+  file.read(line.data(), static_cast<std::streamsize>(line.size()));
+  line.resize(static_cast<size_t>(file.gcount()));
+  const std::string token(absl::StripAsciiWhitespace(line.substr(0, line.find('\n'))));
   const bool plain = std::all_of(token.begin(), token.end(), [](char c) {
     return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
   });
@@ -151,4 +155,4 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   return token;
 }
 
-}  // namespace hone::view
+}  // namespace hone
