@@ -21,7 +21,6 @@ class GroupWriter {
  private:
   absl::StatusOr<int64_t> TaskRow();
   absl::StatusOr<int64_t> SetupRow(const Trajectory& trajectory);
-  absl::StatusOr<int64_t> VerifierRow(const std::string& name);
   absl::Status WriteTrajectory(const Trajectory& trajectory, int position);
   bool SameInAll(size_t position) const;
   absl::Status WriteSegments(const Trajectory& trajectory, int64_t n);
@@ -30,7 +29,6 @@ class GroupWriter {
   absl::Status WriteFloats(absl::string_view name, std::vector<float> Trajectory::*field);
   absl::Status WriteShared(size_t begin, size_t end, absl::string_view name,
                            const ChannelBytes& channel);
-  absl::Status WriteVerdict(const Trajectory& trajectory, int64_t n);
   absl::Status WriteDropped();
 
   Store::State& state_;
@@ -63,6 +61,81 @@ void BindMap(const std::map<std::string, std::string>& map, std::string* bytes,
   *bytes = EncodeTextMap(map, &is_text);
   is_text ? statement->Text(*bytes) : statement->Blob(*bytes);
 }
+
+absl::StatusOr<int64_t> VerifierRow(Store::State& state, const std::string& name) {
+  const auto cached = state.verifiers.find(name);
+  if (cached != state.verifiers.end()) return cached->second;
+  const absl::Status status =
+      state.db->Prepare("INSERT INTO verifier (name) VALUES (?) ON CONFLICT DO NOTHING")
+          .Any(name)
+          .Run();
+  if (!status.ok()) return status;
+  Statement row = state.db->Prepare("SELECT n FROM verifier WHERE name = ?");
+  const absl::StatusOr<bool> found = row.Any(name).Next();
+  if (!found.ok()) return found.status();
+  if (!*found) return absl::InternalError("verifier: a row just written is not there");
+  state.verifiers[name] = row.GetInt(0);
+  return row.GetInt(0);
+}
+
+// Binds a list of parts and its figures; `json` keeps what is bound.
+absl::Status BindParts(Store::State& state, absl::Span<const StoredPart> parts,
+                       absl::Span<const std::optional<double>> values, std::string* json,
+                       Statement* statement) {
+  if (parts.empty()) {
+    statement->Null().Null();
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<int64_t> list = PartListRow(state, parts);
+  if (!list.ok()) return list.status();
+  *json = EncodeReals(values);
+  statement->Int(*list).Text(*json);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status WriteVerdict(Store::State& state, const Trajectory& trajectory, int64_t n,
+                          int64_t position, absl::string_view origin, bool used) {
+  const Verdict& verdict = trajectory.verdict;
+  const absl::StatusOr<int64_t> verifier = VerifierRow(state, verdict.verifier);
+  if (!verifier.ok()) return verifier.status();
+  std::string evidence, part_values, reward_values;
+  Statement insert = state.db->Prepare(
+      "INSERT INTO verdict (n, trajectory, position, origin, used_for_training, verifier, outcome, "
+      "extracted, extracted_truncated, detail, evidence, attempts, elapsed_us, parts, part_values, "
+      "rewards, reward_values) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  insert.Int(n * kRowsPerTrajectory + position)
+      .Int(n)
+      .Int(position)
+      .Text(origin)
+      .Int(used)
+      .Int(*verifier)
+      .Text(OutcomeName(verdict.outcome))
+      .Any(verdict.extracted)
+      .Int(verdict.extracted_truncated)
+      .Any(verdict.detail);
+  BindMap(verdict.evidence, &evidence, &insert);
+  insert.Int(trajectory.verify_attempts).Int(verdict.elapsed_us);
+  std::vector<StoredPart> parts;
+  std::vector<std::optional<double>> values;
+  for (const VerdictPart& part : verdict.parts) {
+    parts.push_back({part.name, std::nullopt, false, part.segment});
+    values.push_back(part.raw);
+  }
+  absl::Status status = BindParts(state, parts, values, &part_values, &insert);
+  if (!status.ok()) return status;
+  parts.clear();
+  values.clear();
+  for (const RewardPart& part : trajectory.reward.parts) {
+    parts.push_back({part.name, part.weight, part.gated, part.segment});
+    values.push_back(part.raw);
+  }
+  status = BindParts(state, parts, values, &reward_values, &insert);
+  return status.ok() ? insert.Run() : status;
+}
+
+namespace {
 
 absl::StatusOr<int64_t> GroupWriter::TaskRow() {
   const Task& task = group_.task;
@@ -123,20 +196,6 @@ absl::StatusOr<int64_t> GroupWriter::SetupRow(const Trajectory& t) {
   if (!found.ok()) return found.status();
   if (!*found) return absl::InternalError("setup: a row just written is not there");
   state_.setups[key] = row.GetInt(0);
-  return row.GetInt(0);
-}
-
-absl::StatusOr<int64_t> GroupWriter::VerifierRow(const std::string& name) {
-  const auto cached = state_.verifiers.find(name);
-  if (cached != state_.verifiers.end()) return cached->second;
-  const absl::Status status =
-      db_.Prepare("INSERT INTO verifier (name) VALUES (?) ON CONFLICT DO NOTHING").Any(name).Run();
-  if (!status.ok()) return status;
-  Statement row = db_.Prepare("SELECT n FROM verifier WHERE name = ?");
-  const absl::StatusOr<bool> found = row.Any(name).Next();
-  if (!found.ok()) return found.status();
-  if (!*found) return absl::InternalError("verifier: a row just written is not there");
-  state_.verifiers[name] = row.GetInt(0);
   return row.GetInt(0);
 }
 
@@ -263,58 +322,6 @@ absl::Status GroupWriter::WriteChannels() {
   return status;
 }
 
-// Binds a list of parts and its figures; `json` keeps what is bound.
-absl::Status BindParts(Store::State& state, absl::Span<const StoredPart> parts,
-                       absl::Span<const std::optional<double>> values, std::string* json,
-                       Statement* statement) {
-  if (parts.empty()) {
-    statement->Null().Null();
-    return absl::OkStatus();
-  }
-  const absl::StatusOr<int64_t> list = PartListRow(state, parts);
-  if (!list.ok()) return list.status();
-  *json = EncodeReals(values);
-  statement->Int(*list).Text(*json);
-  return absl::OkStatus();
-}
-
-absl::Status GroupWriter::WriteVerdict(const Trajectory& trajectory, int64_t n) {
-  const Verdict& verdict = trajectory.verdict;
-  const absl::StatusOr<int64_t> verifier = VerifierRow(verdict.verifier);
-  if (!verifier.ok()) return verifier.status();
-  std::string evidence, part_values, reward_values;
-  Statement insert = db_.Prepare(
-      "INSERT INTO verdict (n, trajectory, position, origin, used_for_training, verifier, outcome, "
-      "extracted, extracted_truncated, detail, evidence, attempts, elapsed_us, parts, part_values, "
-      "rewards, reward_values) VALUES (?, ?, 0, 'live', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  insert.Int(n * kRowsPerTrajectory)
-      .Int(n)
-      .Int(group_.drop == DropReason::kNone)
-      .Int(*verifier)
-      .Text(OutcomeName(verdict.outcome))
-      .Any(verdict.extracted)
-      .Int(verdict.extracted_truncated)
-      .Any(verdict.detail);
-  BindMap(verdict.evidence, &evidence, &insert);
-  insert.Int(trajectory.verify_attempts).Int(verdict.elapsed_us);
-  std::vector<StoredPart> parts;
-  std::vector<std::optional<double>> values;
-  for (const VerdictPart& part : verdict.parts) {
-    parts.push_back({part.name, std::nullopt, false, part.segment});
-    values.push_back(part.raw);
-  }
-  absl::Status status = BindParts(state_, parts, values, &part_values, &insert);
-  if (!status.ok()) return status;
-  parts.clear();
-  values.clear();
-  for (const RewardPart& part : trajectory.reward.parts) {
-    parts.push_back({part.name, part.weight, part.gated, part.segment});
-    values.push_back(part.raw);
-  }
-  status = BindParts(state_, parts, values, &reward_values, &insert);
-  return status.ok() ? insert.Run() : status;
-}
-
 absl::Status GroupWriter::WriteTrajectory(const Trajectory& trajectory, int position) {
   const absl::StatusOr<int64_t> setup = SetupRow(trajectory);
   if (!setup.ok()) return setup.status();
@@ -338,7 +345,8 @@ absl::Status GroupWriter::WriteTrajectory(const Trajectory& trajectory, int posi
   }
   state_.recent[trajectory.id] = {n, first_, static_cast<int64_t>(trajectory.tokens.size())};
   status = WriteSegments(trajectory, n);
-  return status.ok() ? WriteVerdict(trajectory, n) : status;
+  if (!status.ok()) return status;
+  return WriteVerdict(state_, trajectory, n, 0, "live", group_.drop == DropReason::kNone);
 }
 
 absl::Status GroupWriter::WriteDropped() {

@@ -93,6 +93,10 @@ absl::Status CheckGroup(const Group& group);
 
 // group_writer.cc. The caller holds the mutex.
 absl::Status WriteGroup(Store::State& state, const Group& group);
+// The verdict and the reward of a trajectory, as a row; position 0 is the live one. The caller is
+// in a transaction.
+absl::Status WriteVerdict(Store::State& state, const Trajectory& trajectory, int64_t n,
+                          int64_t position, absl::string_view origin, bool used_for_training);
 // outages.cc. In the caller's transaction, before anything refers to the groups.
 absl::Status DeleteGroupsWithOutages(SqliteDb& db, int64_t first_iteration);
 // parts.cc. Lists of parts, shared by many verdicts.

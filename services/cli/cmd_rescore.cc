@@ -3,12 +3,14 @@
 // hone rescore: which rewards flip under another verifier, and what that does to advantages.
 #include <memory>
 
+#include "rollout/store/later_verdicts.h"
 #include "services/cli/cmd_traces.h"
 #include "services/cli/outcome_table.h"
 #include "services/cli/policy_source.h"
 #include "services/cli/replay_flags.h"
 #include "services/clients/verifier_spec.h"
 #include "services/convert/run_config.h"
+#include "services/trainer/run_directory.h"
 
 namespace hone::cli {
 namespace {
@@ -19,6 +21,7 @@ struct Flags {
   std::vector<std::string> options;
   std::string iterations;
   int threads = 0;
+  bool keep = false;
   int64_t limit = 20;
 };
 
@@ -41,6 +44,19 @@ absl::StatusOr<std::vector<Group>> ReadGroups(const RecordedRun& run, const Flag
   return groups;
 }
 
+// Beside the live verdicts. A run that trains is not touched.
+absl::Status Keep(const std::string& path, const std::vector<Group>& groups) {
+  auto directory = RunDirectory::Resume(path);  // holds the lock
+  if (!directory.ok()) return directory.status();
+  auto store = Store::Open((*directory)->File("store.sqlite"), Store::Mode::kAppend);
+  if (!store.ok()) return store.status();
+  std::vector<Trajectory> judged;
+  for (const Group& group : groups) {
+    judged.insert(judged.end(), group.trajectories.begin(), group.trajectories.end());
+  }
+  return AddVerdicts(**store, "rescore", judged);
+}
+
 int Rescored(const Flags& flags, const Globals& globals) {
   auto run = RecordedRun::Open(flags.run);
   if (!run.ok()) return Fail(run.status(), globals);
@@ -54,6 +70,10 @@ int Rescored(const Flags& flags, const Globals& globals) {
                           RolloutOptionsOf((*run)->config(), (*run)->record().id),
                           ThreadsOrCores(flags.threads));
   if (!after.ok()) return Fail(after.status(), globals);
+  if (flags.keep) {
+    const absl::Status kept = Keep(flags.run, *after);
+    if (!kept.ok()) return Fail(kept, globals);
+  }
   const OutcomeSummary summary = CompareOutcomes(*before, *after);
   if (globals.json) {
     WriteRow(OutcomesJson(summary, flags.limit));
@@ -75,7 +95,9 @@ Action SetUpRescore(CLI::App& app, const Globals& globals) {
   app.add_option("--threads", flags->threads, "completions judged at once; 0: all cores")
       ->check(CLI::Range(0, 256));
   app.add_option("--limit", flags->limit, "changed trajectories to show")->capture_default_str();
-  app.footer("The stored completions are judged again; nothing is stored.");
+  app.add_flag("--keep", flags->keep,
+               "keep the new verdicts in the run's store, behind the live ones: view `verdicts`");
+  app.footer("The stored completions are judged again; without --keep nothing is stored.");
   return [flags, &globals] { return Rescored(*flags, globals); };
 }
 

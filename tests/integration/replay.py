@@ -298,6 +298,12 @@ def otherwise(run):
     assert weights["changed"] > 0
     scored = json.loads(hone("rescore", run, "--verifier", "exact", "--json"))
     assert scored["trajectories"] == 8 * 16
+    with Copy(run) as copy:
+        hone("rescore", copy, "--verifier", "format", "--keep")
+        kept = sql(copy, "SELECT count(*) FROM verdicts WHERE origin = 'rescore' AND verifier LIKE 'format/%'")
+        assert kept == [(8 * 16,)], kept
+        assert hone("runs", "hash", copy) == hone("runs", "hash", run)
+        report(copy, "--iteration", 4)
     trajectory = sql(run, "SELECT id FROM trajectory WHERE completion_tokens > 6 LIMIT 1 OFFSET 20")[0][0]
     curve = [hone("branch", run, "--trajectory", trajectory, "--every", 3, "--samples", 8,
                   "--threads", threads, "--json", "--quiet") for threads in (1, 2)]

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "rollout/store/later_verdicts.h"
 #include "rollout/store/state.h"
 #include "tests/rollout/store/random_group.h"
 
@@ -502,6 +503,34 @@ TEST(Store, CountsTheTimeItSpendsWriting) {
   EXPECT_GT(store->stats().write_cpu_seconds, 0);
   EXPECT_LE(store->stats().write_cpu_seconds, store->stats().write_seconds + 1e-3);
   EXPECT_GT(store->stats().bytes, 4096);
+}
+
+TEST(LaterVerdicts, StandBehindTheLiveOneAndChangeNoHash) {
+  Folder folder;
+  RandomGroups random(5);
+  const Group group = random.Make(1, 3, 20);
+  auto store = OpenStore(folder.File(), Store::Mode::kCreate);
+  ASSERT_TRUE(store->PutRun(TestRun()).ok());
+  ASSERT_TRUE(store->PutGroup(group).ok());
+  const std::string hash = *store->ContentHash();
+  std::vector<Trajectory> judged = group.trajectories;
+  for (Trajectory& t : judged) {
+    t.verdict.outcome = Outcome::kViolation;
+    t.verdict.verifier = "other/2/ab";
+  }
+  ASSERT_EQ(AddVerdicts(*store, "rescore", judged), absl::OkStatus());
+  ASSERT_EQ(AddVerdicts(*store, "replay", judged), absl::OkStatus());
+  EXPECT_EQ(*store->ContentHash(), hash);
+  EXPECT_EQ(store->Verify(), absl::OkStatus());
+  ExpectSameGroup(group, **store->GetGroup(group.id));
+  SqliteDb& db = *StoreAccess::Of(*store).db;
+  EXPECT_EQ(*db.Value("SELECT count(*) FROM verdicts WHERE origin = 'rescore' AND verifier = "
+                      "'other/2/ab' AND outcome = 'violation'"),
+            3);
+  EXPECT_EQ(*db.Value("SELECT count(*) FROM verdict WHERE used_for_training = 1"), 3);
+  judged[1].id = std::string(32, 'f');
+  EXPECT_TRUE(absl::IsNotFound(AddVerdicts(*store, "rescore", judged)));
+  EXPECT_EQ(*db.Value("SELECT count(*) FROM verdict"), 9);  // all or none
 }
 
 }  // namespace
