@@ -8,7 +8,6 @@
 #include <limits>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "rollout/store/query.h"
 #include "rollout/store/state.h"
@@ -88,29 +87,46 @@ absl::StatusOr<TrajectoryText> ReadText(Store::State& state, int64_t n, size_t l
   return text;
 }
 
-// Rows of `segment` that a query matches, as trajectories; a shared text is of its whole group, and
-// stands with the group's first trajectory.
-absl::Status MatchedTrajectories(SqliteDb& db, const std::vector<int64_t>& segments,
+absl::StatusOr<bool> IsShared(SqliteDb& db, const IndexedGroup& group, int64_t segment) {
+  const int64_t position = segment & 4095;
+  if (position < IndexedGroup::kSharedBits) return (group.shared >> position & 1) != 0;
+  Statement row = db.Prepare("SELECT shared FROM segment WHERE n = ?");
+  const absl::StatusOr<bool> found = row.Int(segment).Next();
+  if (!found.ok()) return found.status();
+  return *found && row.GetInt(0) != 0;
+}
+
+// Rows of `segment` that a query matches, ascending, as trajectories; a shared text is of its whole
+// group, and stands with the group's first trajectory.
+absl::Status MatchedTrajectories(SqliteDb& db, const TrajectoryIndex& index,
+                                 const std::vector<int64_t>& segments,
                                  std::vector<int64_t>* trajectories) {
-  absl::flat_hash_map<int64_t, int64_t> got_of_first;
-  Statement groups = db.Prepare("SELECT first, got FROM task_group");
-  const absl::Status status = EachRow(
-      groups, [&](const Statement& read) { got_of_first[read.GetInt(0)] = read.GetInt(1); });
-  if (!status.ok()) return status;
+  const std::vector<IndexedTrajectory>& rows = index.trajectories();
+  size_t at = 0;
   for (const int64_t segment : segments) {
     const int64_t n = segment >> 12;
-    trajectories->push_back(n);
-    const auto group = got_of_first.find(n);
-    if (group == got_of_first.end()) continue;
-    Statement row = db.Prepare("SELECT shared FROM segment WHERE n = ?");
-    const absl::StatusOr<bool> found = row.Int(segment).Next();
-    if (!found.ok()) return found.status();
-    if (!*found || row.GetInt(0) == 0) continue;
-    for (int64_t i = 1; i < group->second; ++i) trajectories->push_back(n + i);
+    while (at < rows.size() && rows[at].n < n) ++at;
+    if (at == rows.size()) break;  // newer than the index
+    if (rows[at].n != n) continue;
+    const IndexedGroup& group = index.groups()[rows[at].group];
+    int64_t last = n;
+    if (group.first == n) {
+      const absl::StatusOr<bool> shared = IsShared(db, group, segment);
+      if (!shared.ok()) return shared.status();
+      if (*shared) last = n + group.got - 1;
+    }
+    const int64_t from = trajectories->empty() ? n : std::max(n, trajectories->back() + 1);
+    for (int64_t i = from; i <= last; ++i) trajectories->push_back(i);
   }
-  std::sort(trajectories->begin(), trajectories->end());
-  trajectories->erase(std::unique(trajectories->begin(), trajectories->end()), trajectories->end());
   return absl::OkStatus();
+}
+
+absl::Status BringIndexUp(Store::State& state) {
+  if (!state.CheckWritable().ok() || state.unindexed_texts == 0) return absl::OkStatus();
+  Transaction transaction(*state.db);
+  absl::Status status = transaction.Begin();
+  if (status.ok()) status = state.FlushIndex();
+  return status.ok() ? transaction.Commit() : status;
 }
 
 }  // namespace
@@ -132,17 +148,19 @@ absl::StatusOr<std::vector<TrajectoryText>> ReadTrajectoryTexts(Store& store,
   return texts;
 }
 
-absl::StatusOr<TextMatches> SearchTexts(Store& store, const std::string& query,
-                                        absl::Duration limit) {
+absl::StatusOr<TextMatches> SearchTexts(Store& store, const TrajectoryIndex& index,
+                                        const std::string& query, absl::Duration limit) {
   if (query.empty() || query.size() > kMaxSearchBytes || !IsPlainText(query)) {
     return absl::InvalidArgumentError(
         absl::StrCat("a search is 1 to ", kMaxSearchBytes, " bytes of valid UTF-8 without NUL"));
   }
   Store::State& state = StoreAccess::Of(store);
   std::lock_guard<std::mutex> lock(state.mutex);
+  absl::Status status = BringIndexUp(state);
+  if (!status.ok()) return status;
   TimeLimit time(state.db->handle(), limit);
   Transaction snapshot(*state.db);
-  absl::Status status = snapshot.BeginRead();
+  status = snapshot.BeginRead();
   if (!status.ok()) return status;
   TextMatches matches;
   std::vector<int64_t> segments;
@@ -152,7 +170,7 @@ absl::StatusOr<TextMatches> SearchTexts(Store& store, const std::string& query,
     row.Text(query);
     status = EachRow(row, [&](const Statement& read) { segments.push_back(read.GetInt(0)); });
   }
-  if (status.ok()) status = MatchedTrajectories(*state.db, segments, &matches.trajectories);
+  if (status.ok()) status = MatchedTrajectories(*state.db, index, segments, &matches.trajectories);
   if (absl::IsCancelled(status)) {
     return absl::DeadlineExceededError(absl::StrCat(
         "search '", query, "' took more than ", absl::FormatDuration(limit), ": use rarer words"));

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "rollout/store/store.h"
+#include "rollout/store/trajectory_index.h"
 
 namespace hone {
 
@@ -38,10 +39,12 @@ struct TextMatches {
   std::vector<int64_t> trajectories;  // n, ascending
   int64_t unsearched_texts = 0;       // stored and not yet indexed
 };
-// An FTS5 query (TrajectoryFilter::search). INVALID_ARGUMENT for one that is none;
-// DEADLINE_EXCEEDED past `limit`.
-absl::StatusOr<TextMatches> SearchTexts(Store& store, const std::string& query,
-                                        absl::Duration limit);
+// An FTS5 query over prompts and completions: words (all of them), "a phrase", a OR b, a NOT b,
+// prefix*; SearchForText (query.h) makes one of any text. Trajectories that `index` has not read
+// yet are not among the matches. INVALID_ARGUMENT for one that is none; DEADLINE_EXCEEDED past
+// `limit`.
+absl::StatusOr<TextMatches> SearchTexts(Store& store, const TrajectoryIndex& index,
+                                        const std::string& query, absl::Duration limit);
 
 // Every judgement of a trajectory, the live one first.
 struct Judgement {

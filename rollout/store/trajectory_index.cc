@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +12,13 @@
 
 namespace hone {
 namespace {
+
+constexpr size_t kMaxFailureKinds = 256;
+constexpr absl::string_view kOtherKinds = "(other)";
+// Beyond it new sets of figures are kept without being looked for again: 16 MB at most are spent
+// on finding them.
+constexpr size_t kMaxSharedSets = 1 << 17;
+constexpr double kNotComputed = std::numeric_limits<double>::quiet_NaN();
 
 // Hands every row to `take`. The caller holds the store's mutex.
 absl::Status EachRow(Statement& row, const std::function<absl::Status(const Statement&)>& take) {
@@ -44,6 +53,13 @@ void TrajectoryIndex::Forget() {
   groups_.clear();
   trajectories_.clear();
   metrics_.clear();
+  reward_parts_.clear();
+  verdict_parts_.clear();
+  figures_.clear();
+  sets_.clear();
+  set_of_.clear();
+  names_of_.clear();
+  failure_kinds_.clear();
   group_by_id_.clear();
   groups_by_iteration_.clear();
   last_iteration_ = 0;
@@ -62,7 +78,9 @@ absl::Status TrajectoryIndex::ReadTasks(Store& store) {
 absl::Status TrajectoryIndex::ReadGroups(Store& store) {
   Statement row = StoreAccess::Of(store).db->Prepare(
       "SELECT n, id, task, iteration, version, first, asked, got, outages, skipped, baseline, "
-      "reward_std, flat, drop_reason FROM task_group WHERE n > ? ORDER BY n");
+      "reward_std, flat, drop_reason, (SELECT coalesce(sum(1 << (s.n & 63)), 0) FROM segment s "
+      "WHERE s.n >= g.first << 12 AND s.n < (g.first << 12) + 63 AND s.shared = 1) "
+      "FROM task_group g WHERE n > ? ORDER BY n");
   row.Int(groups_.empty() ? 0 : groups_.back().n);
   return EachRow(row, [&](const Statement& read) {
     const int64_t task = IndexOf(tasks_, read.GetInt(2));
@@ -82,6 +100,7 @@ absl::Status TrajectoryIndex::ReadGroups(Store& store) {
     group.reward_std = read.GetReal(11);
     group.flat = read.GetInt(12) != 0;
     group.drop_reason = read.String(13);
+    group.shared = static_cast<uint64_t>(read.GetInt(14));
     group_by_id_[group.id] = groups_.size();
     groups_by_iteration_.emplace(group.iteration, groups_.size());
     groups_.push_back(std::move(group));
@@ -89,11 +108,74 @@ absl::Status TrajectoryIndex::ReadGroups(Store& store) {
   });
 }
 
+uint32_t TrajectoryIndex::KindOf(absl::string_view kind) {
+  if (failure_kinds_.empty()) failure_kinds_.emplace_back();
+  const auto found = std::find(failure_kinds_.begin(), failure_kinds_.end(), kind);
+  if (found != failure_kinds_.end()) {
+    return static_cast<uint32_t>(found - failure_kinds_.begin());
+  }
+  // A verifier has a handful; whatever writes more gets one name for all of them.
+  if (failure_kinds_.size() == kMaxFailureKinds) return KindOf(kOtherKinds);
+  failure_kinds_.emplace_back(failure_kinds_.size() + 1 == kMaxFailureKinds ? kOtherKinds : kind);
+  return static_cast<uint32_t>(failure_kinds_.size() - 1);
+}
+
+// Reads the list of names when it is new. How many figures were added.
+absl::StatusOr<uint32_t> TrajectoryIndex::AddFigures(Store& store, int64_t list,
+                                                     absl::string_view values,
+                                                     std::vector<std::string>* names) {
+  if (list == 0) return 0;
+  auto indices = names_of_.find(list);
+  if (indices == names_of_.end()) {
+    const absl::StatusOr<std::vector<StoredPart>> parts =
+        ReadPartList(*StoreAccess::Of(store).db, list);
+    if (!parts.ok()) return parts.status();
+    std::vector<uint32_t> added;
+    for (const StoredPart& part : *parts) {
+      const auto at = std::find(names->begin(), names->end(), part.name);
+      added.push_back(static_cast<uint32_t>(at - names->begin()));
+      if (at == names->end()) names->push_back(part.name);
+    }
+    indices = names_of_.emplace(list, std::move(added)).first;
+  }
+  const absl::StatusOr<std::vector<std::optional<double>>> raws = DecodeReals(values);
+  if (!raws.ok()) return raws.status();
+  const size_t count = std::min(raws->size(), indices->second.size());
+  for (size_t i = 0; i < count; ++i) {
+    figures_.push_back({indices->second[i], (*raws)[i].value_or(kNotComputed)});
+  }
+  return static_cast<uint32_t>(count);
+}
+
+absl::StatusOr<uint32_t> TrajectoryIndex::FiguresOf(Store& store, const StoredFigures& stored) {
+  const std::string key = absl::StrCat(stored.rewards, " ", stored.reward_values, " ", stored.parts,
+                                       " ", stored.part_values);
+  const auto known = set_of_.find(key);
+  if (known != set_of_.end()) return known->second;
+  FigureSet set;
+  set.first = static_cast<uint32_t>(figures_.size());
+  const absl::StatusOr<uint32_t> rewards =
+      AddFigures(store, stored.rewards, stored.reward_values, &reward_parts_);
+  if (!rewards.ok()) return rewards;
+  // A list of a verdict's parts is none of rewards: these have weights.
+  const absl::StatusOr<uint32_t> parts =
+      AddFigures(store, stored.parts, stored.part_values, &verdict_parts_);
+  if (!parts.ok()) return parts;
+  set.rewards = *rewards;
+  set.parts = *parts;
+  sets_.push_back(set);
+  const auto at = static_cast<uint32_t>(sets_.size() - 1);
+  if (set_of_.size() < kMaxSharedSets) set_of_.emplace(key, at);
+  return at;
+}
+
 absl::Status TrajectoryIndex::ReadTrajectories(Store& store) {
   Statement row = StoreAccess::Of(store).db->Prepare(
       "SELECT t.n, t.\"group\", t.position, t.sample, t.tokens, t.completion_tokens, t.reward, "
-      "t.advantage, t.stop_reason, v.outcome FROM trajectory t LEFT JOIN verdict v "
-      "ON v.n = t.n << 12 WHERE t.n > ? ORDER BY t.n");
+      "t.advantage, t.stop_reason, v.outcome, v.rewards, v.reward_values, "
+      "CASE WHEN typeof(v.evidence) = 'text' AND instr(v.evidence, '\"kind\"') > 0 "
+      "THEN json_extract(v.evidence, '$.kind') END, v.parts, v.part_values "
+      "FROM trajectory t LEFT JOIN verdict v ON v.n = t.n << 12 WHERE t.n > ? ORDER BY t.n");
   row.Int(trajectories_.empty() ? 0 : trajectories_.back().n);
   int64_t last_group = -1, index = -1;
   return EachRow(row, [&](const Statement& read) {
@@ -113,6 +195,15 @@ absl::Status TrajectoryIndex::ReadTrajectories(Store& store) {
     added.advantage = read.GetReal(7);
     added.stop_reason = StopReasonFromName(read.String(8));
     added.outcome = OutcomeFromName(read.String(9));
+    added.kind = KindOf(read.Bytes(12));
+    StoredFigures stored;
+    if (!read.IsNull(10)) stored.rewards = read.GetInt(10);
+    stored.reward_values = read.Bytes(11);
+    if (!read.IsNull(13)) stored.parts = read.GetInt(13);
+    stored.part_values = read.Bytes(14);
+    const absl::StatusOr<uint32_t> figures = FiguresOf(store, stored);
+    if (!figures.ok()) return figures.status();
+    added.figures = *figures;
     return absl::OkStatus();
   });
 }
@@ -191,6 +282,18 @@ absl::StatusOr<bool> TrajectoryIndex::Refresh(Store& store) {
   }
   data_version_ = *version;
   return true;
+}
+
+absl::Span<const TrajectoryIndex::PartFigure> TrajectoryIndex::RewardParts(
+    const IndexedTrajectory& row) const {
+  const FigureSet& set = sets_[row.figures];
+  return absl::MakeConstSpan(figures_).subspan(set.first, set.rewards);
+}
+
+absl::Span<const TrajectoryIndex::PartFigure> TrajectoryIndex::VerdictParts(
+    const IndexedTrajectory& row) const {
+  const FigureSet& set = sets_[row.figures];
+  return absl::MakeConstSpan(figures_).subspan(size_t{set.first} + set.rewards, set.parts);
 }
 
 int64_t TrajectoryIndex::FindTrajectory(int64_t n) const {

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // hone inspect: a run's groups and trajectories in the terminal.
-#include <cmath>
 #include <iostream>
 #include <memory>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
-#include "rollout/store/query.h"
+#include "rollout/expert_use.h"
+#include "rollout/store/store.h"
 #include "services/cli/command.h"
+#include "services/cli/inspect_lists.h"
 #include "services/cli/jsonl.h"
 #include "services/cli/trace_view.h"
 
@@ -19,119 +18,13 @@ namespace {
 
 struct InspectFlags {
   std::string run;
-  int64_t iteration = 0;
+  ListFlags list;
   std::string trajectory;
   std::string tint = "none";
   bool why = false;
+  bool experts = false;
   bool groups = false;
-  std::string sort = "iteration";
-  bool ascending = false;
-  std::string outcome;
-  std::string search;
-  std::string source;
-  int64_t limit = 10;
-  int64_t offset = 0;
 };
-
-std::string OneLine(absl::string_view text, size_t limit) {
-  std::string line = absl::StrReplaceAll(Sanitise(text.substr(0, 4 * limit)), {{"\n", "⏎"}});
-  if (line.size() > limit) {
-    line.resize(limit);
-    while (!line.empty() && (line.back() & 0xc0) == 0x80) line.pop_back();
-    line += "…";
-  }
-  return line;
-}
-
-Json RowJson(const TrajectoryRow& row) {
-  return {{"id", row.id},
-          {"group", row.group_id},
-          {"task", row.task_id},
-          {"source", row.source},
-          {"iteration", row.iteration},
-          {"version", row.version},
-          {"sample", row.sample},
-          {"outcome", row.outcome},
-          {"extracted", row.extracted},
-          {"stop_reason", row.stop_reason},
-          {"reward", row.reward},
-          {"advantage", row.advantage},
-          {"completion_tokens", row.completion_tokens},
-          {"prompt", row.prompt},
-          {"completion", row.completion}};
-}
-
-int ListTrajectories(Store& store, const InspectFlags& flags, const Globals& globals) {
-  TrajectoryFilter filter;
-  if (flags.iteration > 0) {
-    filter.first_iteration = flags.iteration;
-    filter.last_iteration = flags.iteration;
-  }
-  filter.outcome = flags.outcome;
-  filter.search = flags.search;
-  filter.source = flags.source;
-  filter.sort = flags.sort;
-  filter.descending = !flags.ascending && flags.sort != "iteration";
-  filter.limit = flags.limit;
-  filter.offset = flags.offset;
-  auto page = FindTrajectories(store, filter);
-  if (!page.ok()) return Fail(page.status(), globals);
-  if (globals.json) {
-    Json rows = Json::array();
-    for (const TrajectoryRow& row : page->rows) rows.push_back(RowJson(row));
-    WriteRow({{"total", page->total}, {"trajectories", rows}});
-    return kDone;
-  }
-  for (const TrajectoryRow& row : page->rows) {
-    std::cout << absl::StrFormat(
-        "%s  iteration %d  %-14s reward %.2f  advantage %+.2f  %d tokens\n    %s\n    %s\n",
-        row.id.substr(0, 12), row.iteration, row.outcome, row.reward, row.advantage,
-        row.completion_tokens, OneLine(row.prompt, 160), OneLine(row.completion, 320));
-  }
-  std::cerr << page->rows.size() << " of " << page->total
-            << " trajectories; --trajectory ID shows one whole\n";
-  return kDone;
-}
-
-int ListGroups(Store& store, const InspectFlags& flags, const Globals& globals) {
-  GroupFilter filter;
-  if (flags.iteration > 0) {
-    filter.first_iteration = flags.iteration;
-    filter.last_iteration = flags.iteration;
-  }
-  filter.source = flags.source;
-  filter.sort = flags.sort;
-  filter.descending = !flags.ascending && flags.sort != "iteration";
-  filter.limit = flags.limit;
-  filter.offset = flags.offset;
-  auto page = FindGroups(store, filter);
-  if (!page.ok()) return Fail(page.status(), globals);
-  Json rows = Json::array();
-  for (const GroupSummary& row : page->rows) {
-    if (globals.json) {
-      rows.push_back({{"id", row.id},
-                      {"task", row.task_id},
-                      {"source", row.source},
-                      {"iteration", row.iteration},
-                      {"version", row.version},
-                      {"asked", row.asked},
-                      {"got", row.got},
-                      {"baseline", row.baseline},
-                      {"reward_std", row.reward_std},
-                      {"flat", row.flat},
-                      {"drop_reason", row.drop_reason},
-                      {"prompt", row.prompt}});
-    } else {
-      std::cout << absl::StrFormat(
-          "%s  iteration %d  %d of %d judged  mean %.2f  spread %.2f%s\n"
-          "    %s\n",
-          row.id.substr(0, 12), row.iteration, row.got, row.asked, row.baseline, row.reward_std,
-          row.flat ? "  flat" : "", OneLine(row.prompt, 200));
-    }
-  }
-  if (globals.json) WriteRow({{"total", page->total}, {"groups", rows}});
-  return kDone;
-}
 
 // Which of the policy's ends a completion came to.
 std::optional<TokenId> StopTokenOf(const Trajectory& trajectory) {
@@ -170,6 +63,16 @@ Json TrajectoryJson(const Trajectory& trajectory) {
   json["reward"] = trajectory.reward.total;
   json["advantage"] = trajectory.advantage;
   return json;
+}
+
+// By layer, its experts from the most used on: [expert, times].
+Json ExpertsJson(const Trajectory& trajectory) {
+  Json layers = Json::array();
+  for (const std::vector<ExpertCount>& layer : ExpertsUsed(trajectory.routes)) {
+    Json& list = layers.emplace_back(Json::array());
+    for (const ExpertCount& one : layer) list.push_back({one.expert, one.times});
+  }
+  return layers;
 }
 
 // The tokenizer that the run's checkpoints carry.
@@ -226,24 +129,28 @@ int ShowTrajectory(Store& store, const InspectFlags& flags, const Globals& globa
       if (!why.ok()) return Fail(why.status(), globals);
       json["why"] = *why;
     }
+    if (flags.experts) json["experts"] = ExpertsJson(**trajectory);
     WriteRow(json);
     return kDone;
   }
   const auto text = flags.why ? Explain(store, **trajectory) : DrawOne(store, **trajectory, flags);
   if (!text.ok()) return Fail(text.status(), globals);
   std::cout << *text;
+  if (flags.experts) std::cout << "\n" << DrawExperts(**trajectory);
   return kDone;
 }
 
 int Inspect(const InspectFlags& flags, const Globals& globals) {
   auto store = Store::Open(flags.run + "/store.sqlite", Store::Mode::kReadOnly);
   if (!store.ok()) return Fail(store.status(), globals);
-  if (flags.trajectory.empty() && (flags.why || flags.tint != "none")) {
-    return Fail(absl::InvalidArgumentError("--why and --tint are about one --trajectory"), globals);
+  if (flags.trajectory.empty() && (flags.why || flags.experts || flags.tint != "none")) {
+    return Fail(
+        absl::InvalidArgumentError("--why, --tint and --experts are about one --trajectory"),
+        globals);
   }
   if (!flags.trajectory.empty()) return ShowTrajectory(**store, flags, globals);
-  if (flags.groups) return ListGroups(**store, flags, globals);
-  return ListTrajectories(**store, flags, globals);
+  if (flags.groups) return ListGroups(**store, flags.list, globals);
+  return ListTrajectories(**store, flags.list, globals);
 }
 
 }  // namespace
@@ -251,23 +158,35 @@ int Inspect(const InspectFlags& flags, const Globals& globals) {
 Action SetUpInspect(CLI::App& app, const Globals& globals) {
   auto flags = std::make_shared<InspectFlags>();
   app.add_option("RUN", flags->run, "the run's directory")->required();
-  app.add_option("--iteration", flags->iteration, "of this iteration alone");
+  app.add_option("--iteration", flags->list.iteration, "of this iteration alone");
   app.add_option("--trajectory", flags->trajectory, "one, whole, by a prefix of its id");
   app.add_flag("--why", flags->why, "with --trajectory: why the reward is what it is");
   app.add_option("--tint", flags->tint,
                  "with --trajectory: colour tokens by probability, entropy, advantage or kl")
       ->capture_default_str();
-  app.add_flag("--groups", flags->groups, "groups instead of trajectories");
-  app.add_option("--sort", flags->sort,
-                 "iteration, advantage, reward, length; groups: iteration, reward, spread")
+  app.add_flag("--experts", flags->experts,
+               "with --trajectory: the experts that read its tokens, layer by layer");
+  app.add_option("--filter", flags->list.filter,
+                 "an expression: 'outcome = wrong AND (reward.format < 1 OR length > 500)'");
+  app.add_flag("--groups", flags->groups,
+               "groups instead of trajectories: those with a completion that matches");
+  app.add_option(
+         "--sort", flags->list.sort,
+         "iteration, advantage, reward, length; groups also by spread and disagreement (between "
+         "reward parts)")
       ->capture_default_str();
-  app.add_flag("--ascending", flags->ascending, "least first");
-  app.add_option("--outcome", flags->outcome,
+  app.add_flag("--ascending", flags->list.ascending, "least first");
+  app.add_option("--outcome", flags->list.outcome,
                  "correct, wrong, unparsable, limit_exceeded, violation");
-  app.add_option("--search", flags->search, "full text: words, \"a phrase\", a OR b, a NOT b");
-  app.add_option("--source", flags->source, "tasks of this source");
-  app.add_option("--limit", flags->limit, "rows")->capture_default_str();
-  app.add_option("--offset", flags->offset, "rows to pass over")->capture_default_str();
+  app.add_option("--search", flags->list.search, "full text: words, \"a phrase\", a OR b, a NOT b");
+  app.add_option("--source", flags->list.source, "tasks of this source");
+  app.add_option("--limit", flags->list.limit, "rows")->capture_default_str();
+  app.add_option("--offset", flags->list.offset, "rows to pass over")->capture_default_str();
+  app.footer(
+      "Fields of --filter: iteration, version, reward, reward.PART and verdict.PART (raw figure of "
+      "a part), "
+      "advantage, length, tokens, sample with = != < <= > >=; outcome, stop, flat with = !=; kind "
+      "(of failure), drop, source, task, group with = != : (contains). AND, OR, NOT, parentheses.");
   return [flags, &globals] { return Inspect(*flags, globals); };
 }
 

@@ -69,6 +69,8 @@ absl::StatusOr<std::vector<Evaluation>> PutModel(Store& store, ImportedModel mod
                     {"reward/mean", reward / completions},
                     {"completion/length_mean", length / completions}};
   absl::Status status = store.PutIteration(record);
+  // So that whoever looks at iterations sees which model each one is.
+  if (status.ok()) status = store.PutEvent(model.iteration, "model", model.name);
   if (!status.ok()) return status;
   for (const Evaluation& evaluation : evaluations) {
     status = store.PutEvaluation(model.iteration, model.iteration, evaluation);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "rollout/expert_use.h"
 #include "services/cli/command.h"
 
 namespace hone::cli {
@@ -20,6 +21,7 @@ constexpr std::pair<Tint, const char*> kTints[] = {{Tint::kNone, "none"},
                                                    {Tint::kAdvantage, "advantage"},
                                                    {Tint::kKl, "kl"}};
 constexpr size_t kEvidenceBytes = 4000;
+constexpr size_t kShownExperts = 8;  // of a layer
 
 std::string Cut(absl::string_view text, size_t bytes) {
   std::string shown = Sanitise(text.substr(0, bytes));
@@ -183,6 +185,30 @@ std::string DrawTrajectory(const Trajectory& trajectory, const TraceView& view) 
   out += DrawParts(trajectory.reward);
   absl::StrAppendFormat(&out, "total       %.4f, advantage %+.4f\n", trajectory.reward.total,
                         trajectory.advantage);
+  return out;
+}
+
+std::string DrawExperts(const Trajectory& trajectory) {
+  const auto layers = ExpertsUsed(trajectory.routes);
+  if (layers.empty()) {
+    return "experts     not stored: the policy has none, or the run kept no routes "
+           "(rollout.keep_routes, learner.routing_replay)\n";
+  }
+  const Routes& routes = trajectory.routes;
+  const size_t tokens =
+      routes.experts.size() / (static_cast<size_t>(routes.moe_layers) * routes.slots);
+  std::string out = absl::StrCat("experts     ", routes.slots, " of each of ", tokens, " of ",
+                                 trajectory.tokens.size(), " tokens, in ", layers.size(),
+                                 " MoE layers; share of the choices\n");
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const double choices = static_cast<double>(tokens) * routes.slots;
+    absl::StrAppendFormat(&out, "  layer %-4d %3d used:", i, layers[i].size());
+    for (size_t j = 0; j < layers[i].size() && j < kShownExperts; ++j) {
+      absl::StrAppendFormat(&out, "  %d %.0f%%", layers[i][j].expert,
+                            100 * static_cast<double>(layers[i][j].times) / choices);
+    }
+    absl::StrAppend(&out, layers[i].size() > kShownExperts ? "  …\n" : "\n");
+  }
   return out;
 }
 

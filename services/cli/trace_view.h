@@ -37,6 +37,10 @@ struct TraceView {
 // Segments, verdict, reward.
 std::string DrawTrajectory(const Trajectory& trajectory, const TraceView& view);
 
+// A line a MoE layer: the experts that were chosen most, and their share of the layer's choices.
+// Says so where no routes were kept.
+std::string DrawExperts(const Trajectory& trajectory);
+
 // Why the reward is what it is, in sentences: what was extracted and what was wanted, each part's
 // raw figure, weight and gate, then how the group makes it an advantage.
 std::string ExplainReward(const Trajectory& trajectory, const Group& group);

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "rollout/store/browse.h"
+#include "rollout/store/group_query.h"
 #include "services/view/api_parts.h"
 
 namespace hone::view {
@@ -47,6 +48,7 @@ Json GroupJson(const TrajectoryIndex& index, const IndexedGroup& group) {
           {"baseline", Figure(group.baseline)},
           {"reward_std", Figure(group.reward_std)},
           {"flat", group.flat},
+          {"disagreement", Figure(PartDisagreement(index, group))},
           {"drop", group.drop_reason}};
 }
 

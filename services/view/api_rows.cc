@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "rollout/store/browse.h"
 #include "rollout/store/query.h"
+#include "rollout/store/row_query.h"
 #include "services/view/api_parts.h"
-#include "services/view/row_query.h"
 
 namespace hone::view {
 namespace {
@@ -33,8 +33,8 @@ absl::StatusOr<AskedRows> ParseQuery(const OpenRun& open, const HttpRequest& req
   if (!search.empty()) {
     // Plain words unless the query language is asked for: then nothing a person types is an error.
     const bool is_query = TextOf(request, "syntax") == "query";
-    absl::StatusOr<TextMatches> found =
-        SearchTexts(open.store(), is_query ? search : SearchForText(search), kSearchLimit);
+    absl::StatusOr<TextMatches> found = SearchTexts(
+        open.store(), open.index(), is_query ? search : SearchForText(search), kSearchLimit);
     if (!found.ok()) return found.status();
     asked.query.among = std::move(found->trajectories);
     asked.unsearched_texts = found->unsearched_texts;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/tokenizer/stream_decoder.h"
+#include "rollout/expert_use.h"
 #include "rollout/store/browse.h"
 #include "services/view/api_parts.h"
 
@@ -155,6 +156,11 @@ absl::StatusOr<Json> GetTrajectory(RunSet& runs, const HttpRequest& request) {
     AddTokenTexts(**tokenizer, trajectory, &json);
   } else {
     json["no_texts"] = std::string(tokenizer.status().message());
+  }
+  const std::vector<std::vector<ExpertCount>> experts = ExpertsUsed(trajectory.routes);
+  for (const std::vector<ExpertCount>& layer : experts) {
+    Json& list = json["experts"].emplace_back(Json::array());
+    for (const ExpertCount& one : layer) list.push_back({one.expert, one.times});
   }
   absl::Status status = AddChannels(*open, *row, trajectory, &json);
   if (status.ok()) status = AddVerdicts(*open, *row, trajectory, &json);

@@ -7,10 +7,10 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "rollout/store/row_filter.h"
 #include "rollout/store/sqlite.h"
 #include "services/http/http_guard.h"
 #include "services/http/http.h"
-#include "services/view/row_filter.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view text(reinterpret_cast<const char*>(data), size);
@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       assert(hone::IsPlainText(name) && hone::IsPlainText(value));
     }
   }
-  const auto filter = hone::view::RowFilter::Parse(text);
+  const auto filter = hone::RowFilter::Parse(text);
   assert(filter.ok() || !filter.status().message().empty());
   hone::HttpGuardOptions options;
   options.token = "0123456789abcdef";

@@ -94,6 +94,20 @@ TEST(TraceViewTest, ModelTextReachesTheTerminalOnlyEscaped) {
   EXPECT_THAT(drawn, Not(HasSubstr("\x07")));
 }
 
+TEST(TraceViewTest, ExpertsAreCountedByLayerAndTheirAbsenceIsSaid) {
+  Trajectory trace = TraceOf("ab");
+  EXPECT_THAT(DrawExperts(trace), HasSubstr("not stored"));
+  trace.routes = {2, 2, {0, 7, 1, 2, 0, 7, 2, 3, 0, 5, 2, 4}};  // three tokens
+  const std::string drawn = DrawExperts(trace);
+  EXPECT_THAT(drawn, HasSubstr("2 of each of 3 of 3 tokens, in 2 MoE layers"));
+  EXPECT_THAT(drawn, HasSubstr("layer 0      3 used:  0 50%  7 33%  5 17%\n"));
+  EXPECT_THAT(drawn, HasSubstr("layer 1      4 used:  2 50%  1 17%  3 17%  4 17%\n"));
+  trace.routes.experts.pop_back();  // sizes that do not fit are no routes
+  EXPECT_THAT(DrawExperts(trace), HasSubstr("not stored"));
+  trace.routes = {0, 0, {1}};
+  EXPECT_THAT(DrawExperts(trace), HasSubstr("not stored"));
+}
+
 TEST(TraceViewTest, WhatTheRunDidNotKeepIsRefused) {
   const auto kl = TintOf(Tint::kKl, TraceOf("ab"), {});
   EXPECT_FALSE(kl.ok());

@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include "rollout/store/query.h"
+#include "rollout/store/browse.h"
 #include "rollout/store/state.h"
 #include "tests/rollout/store/random_group.h"
 
@@ -58,11 +58,11 @@ void ExpectContentThen(Store& store) {
             group.trajectories[1].behaviour_logprobs);
   EXPECT_EQ(store.Checkpoints()->size(), 1u);
   EXPECT_EQ(store.Attempts()->size(), 1u);
-  TrajectoryFilter filter;
-  filter.search = "recheck OR wait";
-  const auto page = FindTrajectories(store, filter);
-  ASSERT_TRUE(page.ok()) << page.status();
-  EXPECT_GE(page->rows.size(), 9u);
+  TrajectoryIndex index;
+  ASSERT_TRUE(index.Refresh(store).ok());
+  const auto found = SearchTexts(store, index, "recheck OR wait", absl::Seconds(10));
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_GE(found->trajectories.size(), 9u);
 }
 
 TEST(Migration, ReadsAStoreOfVersion1AndLeavesItAsItIs) {

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/store/query.h"
 
-#include <sqlite3.h>
-
 #include <algorithm>
 #include <set>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "rollout/store/browse.h"
 #include "rollout/store/state.h"
 #include "tests/rollout/store/random_group.h"
 
 namespace hone {
 namespace {
+
+absl::StatusOr<TextMatches> Find(Store& store, const std::string& search) {
+  TrajectoryIndex index;
+  EXPECT_TRUE(index.Refresh(store).ok());
+  return SearchTexts(store, index, search, absl::Seconds(10));
+}
 
 // Two groups; sample i of group g has advantage g + i / 10 and the text given.
 class QueryTest : public ::testing::Test {
@@ -33,20 +40,17 @@ class QueryTest : public ::testing::Test {
     }
   }
 
-  std::vector<double> Advantages(const TrajectoryFilter& filter) {
-    const auto page = FindTrajectories(*store_, filter);
-    EXPECT_TRUE(page.ok()) << page.status();
+  // Advantages of what a search finds: trajectory n is the n-th that was put.
+  std::vector<double> Search(const std::string& search) {
+    const auto found = Find(*store_, search);
+    EXPECT_TRUE(found.ok()) << found.status();
     std::vector<double> advantages;
-    if (page.ok()) {
-      for (const TrajectoryRow& row : page->rows) advantages.push_back(row.advantage);
+    if (!found.ok()) return advantages;
+    for (const int64_t n : found->trajectories) {
+      const auto at = static_cast<size_t>(n - 1);
+      advantages.push_back(groups_[at / 3].trajectories[at % 3].advantage);
     }
     return advantages;
-  }
-
-  std::vector<double> Search(const std::string& search) {
-    TrajectoryFilter filter;
-    filter.search = search;
-    return Advantages(filter);
   }
 
   const std::string texts_[2][3] = {
@@ -56,36 +60,6 @@ class QueryTest : public ::testing::Test {
   std::unique_ptr<Store> store_;
   std::vector<Group> groups_;
 };
-
-TEST_F(QueryTest, SortsByWhatItIsAskedFor) {
-  TrajectoryFilter filter;
-  filter.sort = "advantage";
-  EXPECT_EQ(Advantages(filter), (std::vector<double>{0.0, 0.1, 0.2, 1.0, 1.1, 1.2}));
-  filter.descending = true;
-  EXPECT_EQ(Advantages(filter), (std::vector<double>{1.2, 1.1, 1.0, 0.2, 0.1, 0.0}));
-  filter.limit = 2;
-  filter.offset = 1;
-  EXPECT_EQ(Advantages(filter), (std::vector<double>{1.1, 1.0}));
-  EXPECT_EQ(FindTrajectories(*store_, filter)->total, 6);
-}
-
-TEST_F(QueryTest, FiltersByIterationOutcomeAndGroup) {
-  TrajectoryFilter filter;
-  filter.first_iteration = filter.last_iteration = 2;
-  EXPECT_EQ(Advantages(filter).size(), 3u);
-  filter.outcome = "correct";
-  EXPECT_EQ(Advantages(filter), (std::vector<double>{1.0}));
-  filter = {};
-  filter.group_id = groups_[0].id;
-  EXPECT_EQ(Advantages(filter).size(), 3u);
-  filter = {};
-  filter.source = "nowhere";
-  EXPECT_TRUE(Advantages(filter).empty());
-  const auto page = FindTrajectories(*store_, {});
-  EXPECT_EQ(page->rows[0].completion, texts_[0][0]);
-  EXPECT_EQ(page->rows[0].prompt, groups_[0].task.prompt);
-  EXPECT_EQ(page->rows[0].id, groups_[0].trajectories[0].id);
-}
 
 TEST_F(QueryTest, FindsWordsPhrasesAndPrompts) {
   EXPECT_EQ(Search("wait"), (std::vector<double>{0.0, 1.0}));
@@ -99,72 +73,24 @@ TEST_F(QueryTest, FindsWordsPhrasesAndPrompts) {
 
 TEST_F(QueryTest, SaysHowManyTextsAReaderCouldNotSearch) {
   auto reader = OpenStore(folder_.File(), Store::Mode::kReadOnly);
-  TrajectoryFilter filter;
-  filter.search = "wait";
-  auto page = FindTrajectories(*reader, filter);
-  ASSERT_TRUE(page.ok()) << page.status();
-  EXPECT_EQ(page->total, 0);
-  EXPECT_EQ(page->unsearched_texts, 8);  // six completions, two prompts
+  auto found = Find(*reader, "wait");
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_TRUE(found->trajectories.empty());
+  EXPECT_EQ(found->unsearched_texts, 8);  // six completions, two prompts
   ASSERT_TRUE(store_->PutIteration(MakeIteration(1, groups_[0])).ok());
-  page = FindTrajectories(*reader, filter);
-  EXPECT_EQ(page->total, 2);
-  EXPECT_EQ(page->unsearched_texts, 0);
+  found = Find(*reader, "wait");
+  EXPECT_EQ(found->trajectories.size(), 2u);
+  EXPECT_EQ(found->unsearched_texts, 0);
 }
 
-TEST_F(QueryTest, RefusesWhatItDoesNotKnow) {
-  const auto refused = [&](const TrajectoryFilter& filter) {
-    const absl::Status status = FindTrajectories(*store_, filter).status();
-    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
-  };
-  TrajectoryFilter filter;
-  for (const char* search : {"\"open", "AND", "nosuchcolumn: x", "(", "*", "^"}) {
-    filter.search = search;
-    refused(filter);
+TEST_F(QueryTest, ASearchThatIsNoneIsRefused) {
+  for (const std::string& search :
+       {std::string("\"open"), std::string("AND"), std::string("nosuchcolumn: x"), std::string("("),
+        std::string("*"), std::string("^"), std::string("\xff"), std::string(),
+        std::string(kMaxSearchBytes + 1, 'x')}) {
+    const absl::Status status = Find(*store_, search).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << search << ": " << status;
   }
-  filter.search = std::string(kMaxSearchBytes + 1, 'x');
-  refused(filter);
-  filter.search = "\xff";
-  refused(filter);
-  filter = {};
-  filter.sort = "advantage; DROP TABLE run";
-  refused(filter);
-  filter = {};
-  filter.outcome = "right";
-  refused(filter);
-  filter = {};
-  filter.stop_reason = "eos";
-  refused(filter);
-  filter = {};
-  filter.limit = 0;
-  refused(filter);
-  filter.limit = kMaxQueryRows + 1;
-  refused(filter);
-  filter = {};
-  filter.offset = -1;
-  refused(filter);
-  filter = {};
-  filter.first_iteration = 3;
-  filter.last_iteration = 2;
-  refused(filter);
-}
-
-TEST_F(QueryTest, FindsGroups) {
-  GroupFilter filter;
-  filter.sort = "reward";
-  filter.descending = true;
-  auto page = FindGroups(*store_, filter);
-  ASSERT_TRUE(page.ok()) << page.status();
-  ASSERT_EQ(page->rows.size(), 2u);
-  EXPECT_EQ(page->rows[0].id, groups_[1].id);
-  filter.flat = false;
-  page = FindGroups(*store_, filter);
-  EXPECT_EQ(page->total, 1);
-  EXPECT_EQ(page->rows[0].id, groups_[0].id);
-  filter = {};
-  filter.drop_reason = "flat";
-  EXPECT_EQ(FindGroups(*store_, filter)->rows[0].id, groups_[1].id);
-  filter.sort = "colour";
-  EXPECT_TRUE(absl::IsInvalidArgument(FindGroups(*store_, filter).status()));
 }
 
 TEST_F(QueryTest, DescribesTheRun) {
@@ -209,30 +135,48 @@ TEST_F(QueryTest, EveryViewCanBeRead) {
   EXPECT_EQ(row.GetInt(0), 6);
 }
 
-// Steps of SQLite's machine, in thousands.
-int CountThousand(void* thousands) {
-  ++*static_cast<int*>(thousands);
-  return 0;
-}
-
-TEST(QueryCost, ASearchGoesFromAHitToItsGroupAndNotThroughAllGroups) {
+// Against reading every text: shared prompts are of all their group's completions.
+TEST(SearchTest, FindsWhatReadingEveryTextWouldFind) {
   Folder folder;
   auto store = OpenStore(folder.File(), Store::Mode::kCreate);
+  RandomGroups random(5);
   std::vector<Group> groups;
-  for (uint64_t g = 0; g < 400; ++g) {
-    Group group = RandomGroups(5).Make(g, 2, 3);
-    for (Trajectory& t : group.trajectories) t.segments[1].text = "wait for it";
+  for (uint64_t g = 0; g < 60; ++g) {
+    Group group = random.Make(g, static_cast<int>(random.Int(1, 5)), 3);
+    // A turn after the completion that all have alike, another that one has alone.
+    for (Trajectory& t : group.trajectories) {
+      for (const char* text : {g % 3 == 0 ? "tool says zebra" : "tool says nothing", "bye"}) {
+        Segment segment = t.segments[0];
+        segment.text = text;
+        segment.first_token = static_cast<int32_t>(t.tokens.size());
+        segment.token_count = 0;
+        segment.turn = 1;
+        t.segments.push_back(segment);
+      }
+    }
+    group.trajectories.back().segments.back().text = "lion";
     groups.push_back(std::move(group));
   }
   ASSERT_EQ(store->PutGroups(groups), absl::OkStatus());
-  int thousands = 0;
-  sqlite3_progress_handler(StoreAccess::Of(*store).db->handle(), 1000, CountThousand, &thousands);
-  TrajectoryFilter filter;
-  filter.search = "wait";
-  const auto page = FindTrajectories(*store, filter);
-  ASSERT_TRUE(page.ok()) << page.status();
-  EXPECT_EQ(page->total, 800);
-  EXPECT_LT(thousands, 400);  // 800 hits by 400 groups would be 1,600 and more
+  for (const std::string word : {"question", "wait", "12", "zebra", "lion", "nothing", "bye"}) {
+    std::vector<int64_t> wanted;
+    int64_t n = 0;
+    for (const Group& group : groups) {
+      for (const Trajectory& t : group.trajectories) {
+        ++n;
+        const auto has = [&](const Segment& segment) {
+          const std::string text = " " + absl::AsciiStrToLower(segment.text) + " ";
+          return absl::StrContains(text, " " + word + " ") ||
+                 absl::StrContains(text, " " + word + ":");
+        };
+        if (std::any_of(t.segments.begin(), t.segments.end(), has)) wanted.push_back(n);
+      }
+    }
+    const auto found = Find(*store, word);
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_FALSE(wanted.empty()) << word;
+    EXPECT_EQ(found->trajectories, wanted) << word;
+  }
 }
 
 TEST_F(QueryTest, FiguresOfARunCountEveryCompletionOnce) {

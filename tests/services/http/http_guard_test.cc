@@ -132,5 +132,23 @@ TEST(HttpGuard, KnowsWhatStaysOnThisMachine) {
   }
 }
 
+TEST(Address, IsDecodedOnceAndCheckedAfter) {
+  HttpRequest request;
+  ASSERT_TRUE(ParseTarget("/api/rows?run=a%26b+c&filter=x%3D1&empty&x=%2525", &request).ok());
+  EXPECT_EQ(request.path, "/api/rows");
+  EXPECT_EQ(request.query.at("run"), "a&b c");
+  EXPECT_EQ(request.query.at("filter"), "x=1");
+  EXPECT_EQ(request.query.at("empty"), "");
+  EXPECT_EQ(request.query.at("x"), "%25");
+  std::string many = "/?";
+  for (int i = 0; i < 65; ++i) absl::StrAppend(&many, "a", i, "=1&");
+  for (const std::string& bad : {std::string(""), std::string("x"), std::string("/%"),
+                                 std::string("/%4"), std::string("/%zz"), std::string("/?a=%00"),
+                                 std::string("/?a=%ff"), std::string("/%c0%80"), many}) {
+    HttpRequest other;
+    EXPECT_TRUE(absl::IsInvalidArgument(ParseTarget(bad, &other))) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace hone

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One page of the trajectories that a filter lets through, in an order, after a place in it.
-#ifndef HONE_SERVICES_VIEW_ROW_QUERY_H_
-#define HONE_SERVICES_VIEW_ROW_QUERY_H_
+#ifndef HONE_ROLLOUT_STORE_ROW_QUERY_H_
+#define HONE_ROLLOUT_STORE_ROW_QUERY_H_
 
 #include <cstdint>
 #include <optional>
@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "rollout/store/row_filter.h"
 #include "rollout/store/trajectory_index.h"
-#include "services/view/row_filter.h"
 
-namespace hone::view {
+namespace hone {
 
 struct RowQuery {
   RowFilter filter;
@@ -34,6 +34,6 @@ struct RowPage {
 // repeat nor skip any. INVALID_ARGUMENT: an unknown sort, a place that is none.
 absl::StatusOr<RowPage> FindRows(const TrajectoryIndex& index, const RowQuery& query);
 
-}  // namespace hone::view
+}  // namespace hone
 
-#endif  // HONE_SERVICES_VIEW_ROW_QUERY_H_
+#endif  // HONE_ROLLOUT_STORE_ROW_QUERY_H_

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "services/view/row_query.h"
+#include "rollout/store/row_query.h"
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "services/http/http.h"
+#include "rollout/store/group_query.h"
 #include "tests/rollout/store/random_group.h"
 
-namespace hone::view {
+namespace hone {
 namespace {
 
 class RowQueryTest : public testing::Test {
@@ -104,6 +105,116 @@ TEST_F(RowQueryTest, FiltersDoWhatTheySay) {
   EXPECT_EQ(Matching("flat = false stop = stop_token drop = none").size(), 60u);
 }
 
+// Three of one group: right and misformed, wrong and in form, one whose format was not computed.
+Group GroupOfParts(uint64_t ordinal) {
+  Group group = RandomGroups(3).Make(ordinal, 3, 10);
+  const double accuracy[] = {1, 0, 0}, format[] = {0, 1, NAN};
+  const char* kinds[] = {"", "time", "memory"};
+  for (size_t i = 0; i < 3; ++i) {
+    Trajectory& t = group.trajectories[i];
+    t.reward.parts[0].raw = accuracy[i];
+    t.reward.parts[1].raw.reset();
+    if (!std::isnan(format[i])) t.reward.parts[1].raw = format[i];
+    t.verdict.parts.push_back({"tests_passed", i == 1 ? 0.5 : 0.0, {}});
+    if (kinds[i][0] != 0) t.verdict.evidence["kind"] = kinds[i];
+    t.advantage = i == 0 ? -9 : 0.5;
+  }
+  return group;
+}
+
+TEST_F(RowQueryTest, FiltersByRewardPartsAndKindsOfFailure) {
+  ASSERT_TRUE(store_->PutGroup(GroupOfParts(40)).ok());
+  ASSERT_TRUE(index_.Refresh(*reader_).ok());
+  EXPECT_EQ(index_.reward_parts(), (std::vector<std::string>{"accuracy", "format"}));
+  EXPECT_EQ(Matching("reward.format < 1"), (std::vector<size_t>{60}));
+  EXPECT_EQ(Matching("reward.format = 1 AND task = task-40"), (std::vector<size_t>{61}));
+  // What was not computed fulfils no comparison, so only NOT lets it through.
+  EXPECT_EQ(Matching("reward.format != 5 AND task = task-40"), (std::vector<size_t>{60, 61}));
+  EXPECT_EQ(Matching("NOT reward.format >= 0"), (std::vector<size_t>{62}));
+  EXPECT_EQ(Matching("reward.accuracy = 0 AND task = task-40"), (std::vector<size_t>{61, 62}));
+  EXPECT_EQ(index_.verdict_parts(), (std::vector<std::string>{"accuracy", "tests_passed"}));
+  EXPECT_EQ(Matching("verdict.tests_passed > 0"), (std::vector<size_t>{61}));
+  EXPECT_EQ(Matching("verdict.tests_passed <= 0"), (std::vector<size_t>{60, 62}));
+  EXPECT_EQ(Matching("kind = time"), (std::vector<size_t>{61}));
+  EXPECT_EQ(Matching("kind : m"), (std::vector<size_t>{61, 62}));
+  EXPECT_EQ(Matching("kind = \"\"").size(), 61u);
+}
+
+TEST_F(RowQueryTest, ARewardPartThatTheRunHasNotIsNamedAsSuch) {
+  RowQuery query;
+  query.filter = *RowFilter::Parse("reward > 0 AND NOT reward.formt = 1");
+  const absl::Status status = FindRows(index_, query).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_TRUE(absl::StrContains(status.message(), "'formt'; there is accuracy, format")) << status;
+  EXPECT_TRUE(absl::IsInvalidArgument(FindGroups(index_, {query.filter}).status()));
+}
+
+TEST_F(RowQueryTest, TwoFiltersTogetherLetThroughWhatBothDo) {
+  const std::string a = "iteration = 1 OR iteration = 2", b = "sample = 0 OR sample = 3";
+  RowQuery query;
+  query.limit = 1000;
+  query.filter = RowFilter::Both(*RowFilter::Parse(a), *RowFilter::Parse(b));
+  EXPECT_EQ(FindRows(index_, query)->rows, Matching("(" + a + ") AND (" + b + ")"));
+  EXPECT_EQ(FindRows(index_, query)->total, 16u);
+  EXPECT_TRUE(RowFilter::Both(RowFilter(), RowFilter()).empty());
+  query.filter = RowFilter::Both(RowFilter(), *RowFilter::Parse(b));
+  EXPECT_EQ(FindRows(index_, query)->rows, Matching(b));
+  query.filter = RowFilter::Both(*RowFilter::Parse(b), RowFilter());
+  EXPECT_EQ(FindRows(index_, query)->rows, Matching(b));
+}
+
+// Many different figures are kept as exactly as few.
+TEST_F(RowQueryTest, RewardPartsAreWhatTheStoreHolds) {
+  for (uint64_t i = 50; i < 60; ++i) {
+    Group group = RandomGroups(i).Make(i, 4, 5);
+    for (Trajectory& t : group.trajectories) t.reward.parts[1].raw = RandomGroups(i).Real();
+    if (i % 2) group.trajectories[0].reward.parts.push_back({"extra", 0.1, 1, false, {}});
+    ASSERT_TRUE(store_->PutGroup(group).ok());
+  }
+  for (uint64_t i = 60; i < 70; ++i) ASSERT_TRUE(store_->PutGroup(random_.MakeWild(i)).ok());
+  ASSERT_TRUE(index_.Refresh(*reader_).ok());
+  size_t parts = 0;
+  for (const IndexedTrajectory& row : index_.trajectories()) {
+    const auto stored = reader_->GetGroup(index_.groups()[row.group].id);
+    const Trajectory& t = (*stored)->trajectories[static_cast<size_t>(row.position)];
+    ASSERT_EQ(index_.RewardParts(row).size(), t.reward.parts.size());
+    for (size_t i = 0; i < t.reward.parts.size(); ++i) {
+      const TrajectoryIndex::PartFigure& part = index_.RewardParts(row)[i];
+      EXPECT_EQ(index_.reward_parts()[part.name], t.reward.parts[i].name);
+      EXPECT_EQ(std::isnan(part.raw), !t.reward.parts[i].raw.has_value());
+      if (t.reward.parts[i].raw) {
+        EXPECT_EQ(part.raw, *t.reward.parts[i].raw);
+      }
+      ++parts;
+    }
+    ASSERT_EQ(index_.VerdictParts(row).size(), t.verdict.parts.size());
+    for (size_t i = 0; i < t.verdict.parts.size(); ++i) {
+      const TrajectoryIndex::PartFigure& part = index_.VerdictParts(row)[i];
+      EXPECT_EQ(index_.verdict_parts()[part.name], t.verdict.parts[i].name);
+      EXPECT_EQ(std::isnan(part.raw), !t.verdict.parts[i].raw.has_value());
+    }
+  }
+  EXPECT_GT(parts, 160u);
+}
+
+TEST_F(RowQueryTest, GroupsAreFoundByTheirCompletionsAndSorted) {
+  ASSERT_TRUE(store_->PutGroup(GroupOfParts(40)).ok());
+  ASSERT_TRUE(index_.Refresh(*reader_).ok());
+  EXPECT_EQ(FindGroups(index_, {})->size(), 13u);
+  EXPECT_EQ(*FindGroups(index_, {*RowFilter::Parse("kind = memory")}), (std::vector<size_t>{12}));
+  // One pair of three is ordered in opposite ways by the one pair of parts.
+  EXPECT_DOUBLE_EQ(PartDisagreement(index_, index_.groups()[12]), 1.0 / 3);
+  EXPECT_EQ(PartDisagreement(index_, index_.groups()[0]), 0);
+  EXPECT_EQ(FindGroups(index_, {RowFilter(), "disagreement", true})->front(), 12u);
+  EXPECT_EQ(FindGroups(index_, {RowFilter(), "advantage", true})->front(), 12u);
+  const auto by_iteration = *FindGroups(index_, {RowFilter(), "iteration", false});
+  for (size_t i = 1; i < by_iteration.size(); ++i) {
+    EXPECT_LE(index_.groups()[by_iteration[i - 1]].iteration,
+              index_.groups()[by_iteration[i]].iteration);
+  }
+  EXPECT_TRUE(absl::IsInvalidArgument(FindGroups(index_, {RowFilter(), "colour"}).status()));
+}
+
 TEST_F(RowQueryTest, FiltersThatMakeNoSenseSayWhereAndWhat) {
   const std::pair<std::string, const char*> cases[] = {{"speed > 3", "a field"},
                                                        {"advantage : 3", "=, !="},
@@ -191,23 +302,5 @@ TEST_F(RowQueryTest, SortsAndPlacesThatAreNoneAreRefused) {
   }
 }
 
-TEST(Address, IsDecodedOnceAndCheckedAfter) {
-  HttpRequest request;
-  ASSERT_TRUE(ParseTarget("/api/rows?run=a%26b+c&filter=x%3D1&empty&x=%2525", &request).ok());
-  EXPECT_EQ(request.path, "/api/rows");
-  EXPECT_EQ(request.query.at("run"), "a&b c");
-  EXPECT_EQ(request.query.at("filter"), "x=1");
-  EXPECT_EQ(request.query.at("empty"), "");
-  EXPECT_EQ(request.query.at("x"), "%25");
-  std::string many = "/?";
-  for (int i = 0; i < 65; ++i) absl::StrAppend(&many, "a", i, "=1&");
-  for (const std::string& bad : {std::string(""), std::string("x"), std::string("/%"),
-                                 std::string("/%4"), std::string("/%zz"), std::string("/?a=%00"),
-                                 std::string("/?a=%ff"), std::string("/%c0%80"), many}) {
-    HttpRequest other;
-    EXPECT_TRUE(absl::IsInvalidArgument(ParseTarget(bad, &other))) << bad;
-  }
-}
-
 }  // namespace
-}  // namespace hone::view
+}  // namespace hone

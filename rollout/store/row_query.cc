@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "services/view/row_query.h"
+#include "rollout/store/row_query.h"
 
 #include <algorithm>
 #include <bit>
@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
-namespace hone::view {
+namespace hone {
 namespace {
 
 struct Key {
@@ -58,6 +58,8 @@ absl::StatusOr<RowPage> FindRows(const TrajectoryIndex& index, const RowQuery& q
     return absl::InvalidArgumentError(
         absl::StrCat("sort by '", query.sort, "': there is iteration, advantage, reward, length"));
   }
+  const absl::Status known = query.filter.Check(index);
+  if (!known.ok()) return known;
   std::optional<Key> after;
   if (!query.after.empty()) {
     const absl::StatusOr<Key> place = ParsePlace(query.after);
@@ -92,4 +94,4 @@ absl::StatusOr<RowPage> FindRows(const TrajectoryIndex& index, const RowQuery& q
   return page;
 }
 
-}  // namespace hone::view
+}  // namespace hone

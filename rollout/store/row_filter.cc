@@ -1,15 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "services/view/row_filter.h"
+#include "rollout/store/row_filter.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 
-namespace hone::view {
+namespace hone {
+
+namespace {
+
+// NaN: it is not among them.
+double RawOf(absl::Span<const TrajectoryIndex::PartFigure> parts,
+             const std::vector<std::string>& names, absl::string_view name) {
+  for (const TrajectoryIndex::PartFigure& part : parts) {
+    if (names[part.name] == name) return part.raw;
+  }
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace
 
 // Recursive descent over at most kMaxFilterBytes.
 class FilterParser {
@@ -124,17 +141,28 @@ class FilterParser {
         {"length", Field::kLength},       {"tokens", Field::kTokens},
         {"sample", Field::kSample},       {"flat", Field::kFlat},
         {"outcome", Field::kOutcome},     {"stop", Field::kStop},
-        {"drop", Field::kDrop},           {"source", Field::kSource},
-        {"task", Field::kTask},           {"group", Field::kGroup},
+        {"kind", Field::kKind},           {"drop", Field::kDrop},
+        {"source", Field::kSource},       {"task", Field::kTask},
+        {"group", Field::kGroup},
     };
     for (const auto& [name, field] : kFields) {
       if (!TakeWord(name)) continue;
       node->field = field;
       return absl::OkStatus();
     }
+    for (const auto& [prefix, field] :
+         {std::pair("reward.", Field::kRewardPart), std::pair("verdict.", Field::kVerdictPart)}) {
+      absl::string_view part = PeekWord();
+      if (!absl::ConsumePrefix(&part, prefix) || part.empty()) continue;
+      node->field = field;
+      node->text = std::string(part);
+      TakeWord(PeekWord());
+      return absl::OkStatus();
+    }
     return Expected(
-        "a field: iteration, version, reward, advantage, length, tokens, sample, flat, outcome, "
-        "stop, drop, source, task, group");
+        "a field: iteration, version, reward, reward.PART, verdict.PART, advantage, length, "
+        "tokens, "
+        "sample, flat, outcome, stop, kind, drop, source, task, group");
   }
 
   absl::Status ParseOperator(Node* node) {
@@ -143,7 +171,7 @@ class FilterParser {
         {"=", Operator::kEqual},    {"<", Operator::kLess},    {">", Operator::kMore},
         {":", Operator::kContains},
     };
-    const bool is_text = node->field >= Field::kDrop;
+    const bool is_text = node->field >= Field::kKind;
     const bool is_name = node->field >= Field::kFlat && !is_text;
     for (const auto& [sign, op] : kOperators) {
       if (!absl::StartsWith(text_.substr(at_), sign)) continue;
@@ -205,6 +233,7 @@ class FilterParser {
         node->number = static_cast<double>(reason);
         return absl::OkStatus();
       }
+      case Field::kKind:
       case Field::kDrop:
       case Field::kSource:
       case Field::kTask:
@@ -233,6 +262,37 @@ absl::StatusOr<RowFilter> RowFilter::Parse(absl::string_view text) {
   return FilterParser(text).Parse();
 }
 
+absl::Status RowFilter::Check(const TrajectoryIndex& index) const {
+  if (index.trajectories().empty()) return absl::OkStatus();
+  for (const Node& node : nodes_) {
+    const bool reward = node.field == Field::kRewardPart;
+    if (node.kind != Kind::kTerm || (!reward && node.field != Field::kVerdictPart)) continue;
+    const std::vector<std::string>& names = reward ? index.reward_parts() : index.verdict_parts();
+    if (std::find(names.begin(), names.end(), node.text) != names.end()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "filter: this run has no ", reward ? "reward" : "verdict", " part '", node.text,
+        "'; there is ", names.empty() ? "none" : absl::StrJoin(names, ", ")));
+  }
+  return absl::OkStatus();
+}
+
+RowFilter RowFilter::Both(RowFilter a, const RowFilter& b) {
+  if (a.nodes_.empty()) return b;
+  if (b.nodes_.empty()) return a;
+  const size_t offset = a.nodes_.size();
+  for (Node node : b.nodes_) {
+    node.left += offset;
+    node.right += offset;
+    a.nodes_.push_back(std::move(node));
+  }
+  Node both;
+  both.kind = Kind::kAnd;
+  both.left = offset - 1;
+  both.right = a.nodes_.size() - 1;
+  a.nodes_.push_back(std::move(both));
+  return a;
+}
+
 bool RowFilter::Evaluate(size_t at, const TrajectoryIndex& index,
                          const IndexedTrajectory& row) const {
   const Node& node = nodes_[at];
@@ -253,12 +313,13 @@ bool RowFilter::EvaluateTerm(const Node& node, const TrajectoryIndex& index,
                              const IndexedTrajectory& row) {
   const IndexedGroup& group = index.groups()[row.group];
   const auto text = [&]() -> absl::string_view {
+    if (node.field == Field::kKind) return index.failure_kinds()[row.kind];
     if (node.field == Field::kDrop) return group.drop_reason;
     if (node.field == Field::kGroup) return group.id;
     const IndexedTask& task = index.tasks()[group.task];
     return node.field == Field::kTask ? task.id : task.source;
   };
-  if (node.field >= Field::kDrop) {
+  if (node.field >= Field::kKind) {
     if (node.op == Operator::kContains) return absl::StrContains(text(), node.text);
     return (text() == node.text) == (node.op == Operator::kEqual);
   }
@@ -278,6 +339,10 @@ bool RowFilter::EvaluateTerm(const Node& node, const TrajectoryIndex& index,
         return row.tokens;
       case Field::kSample:
         return row.sample;
+      case Field::kRewardPart:
+        return RawOf(index.RewardParts(row), index.reward_parts(), node.text);
+      case Field::kVerdictPart:
+        return RawOf(index.VerdictParts(row), index.verdict_parts(), node.text);
       case Field::kFlat:
         return group.flat;
       case Field::kOutcome:
@@ -291,7 +356,7 @@ bool RowFilter::EvaluateTerm(const Node& node, const TrajectoryIndex& index,
     case Operator::kEqual:
       return value == node.number;
     case Operator::kUnequal:
-      return value != node.number;
+      return !std::isnan(value) && value != node.number;
     case Operator::kLess:
       return value < node.number;
     case Operator::kAtMost:
@@ -303,4 +368,4 @@ bool RowFilter::EvaluateTerm(const Node& node, const TrajectoryIndex& index,
   }
 }
 
-}  // namespace hone::view
+}  // namespace hone
