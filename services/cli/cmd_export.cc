@@ -10,6 +10,7 @@
 #include "services/cli/cmd_traces.h"
 #include "services/cli/replay_flags.h"
 #include "services/replay/bundle.h"
+#include "services/replay/chrome_trace.h"
 #include "services/replay/trace_export.h"
 
 namespace hone::cli {
@@ -20,9 +21,17 @@ struct Flags {
   std::string iterations;
   std::string out;
   std::string jsonl;
+  std::string chrome_trace;
   bool html = false;
   bool redact = false;
 };
+
+absl::Status WriteTrace(const RecordedRun& run, const IterationRange& range, std::ostream& out) {
+  TrajectoryIndex index;
+  const absl::StatusOr<bool> read = index.Refresh(run.store());
+  return read.ok() ? WriteChromeTrace(run.store(), index, range.first, range.last, out)
+                   : read.status();
+}
 
 absl::Status WriteText(const RecordedRun& run, const IterationRange& range, const Flags& flags) {
   std::error_code error;
@@ -31,19 +40,28 @@ absl::Status WriteText(const RecordedRun& run, const IterationRange& range, cons
   }
   std::ofstream out(flags.out, std::ios::binary);
   TraceExport traces(run, range.first, range.last, flags.redact);
-  const absl::Status written = flags.html                 ? traces.WriteHtml(out)
-                               : flags.jsonl == "inspect" ? traces.WriteInspectLog(out)
-                                                          : traces.WriteVerlRows(out);
+  const absl::Status written = !flags.chrome_trace.empty() ? WriteTrace(run, range, out)
+                               : flags.html                ? traces.WriteHtml(out)
+                               : flags.jsonl == "inspect"  ? traces.WriteInspectLog(out)
+                                                           : traces.WriteVerlRows(out);
   out.close();
   if (written.ok() && out) return absl::OkStatus();
   std::filesystem::remove(flags.out, error);
   return written.ok() ? absl::ResourceExhaustedError("cannot write all of " + flags.out) : written;
 }
 
-int Exported(const Flags& flags, const Globals& globals) {
-  const bool text = flags.html || !flags.jsonl.empty();
-  if (flags.html && !flags.jsonl.empty()) {
-    return Fail(absl::InvalidArgumentError("export: --html or --jsonl, not both"), globals);
+int Exported(Flags flags, const Globals& globals) {
+  const int forms =
+      (flags.html ? 1 : 0) + (flags.jsonl.empty() ? 0 : 1) + (flags.chrome_trace.empty() ? 0 : 1);
+  const bool text = forms > 0;
+  if (forms > 1) {
+    return Fail(absl::InvalidArgumentError("export: one of --html, --jsonl, --chrome-trace"),
+                globals);
+  }
+  if (flags.out.empty() == flags.chrome_trace.empty()) {
+    return Fail(absl::InvalidArgumentError(
+                    "export: --out FILE says where to; --chrome-trace FILE does by itself"),
+                globals);
   }
   if (flags.redact && !text) {
     return Fail(absl::InvalidArgumentError(
@@ -51,6 +69,7 @@ int Exported(const Flags& flags, const Globals& globals) {
                     "--jsonl or --html"),
                 globals);
   }
+  if (!flags.chrome_trace.empty()) flags.out = flags.chrome_trace;
   auto run = RecordedRun::Open(flags.run);
   if (!run.ok()) return Fail(run.status(), globals);
   absl::StatusOr<IterationRange> range =
@@ -80,14 +99,18 @@ Action SetUpExport(CLI::App& app, const Globals& globals) {
   auto flags = std::make_shared<Flags>();
   app.add_option("RUN", flags->run, "a run's directory, or a file of `hone export`")->required();
   app.add_option("--iterations", flags->iterations, "N or A..B; default: all");
-  app.add_option("-o,--out", flags->out, "the new file")->required();
+  app.add_option("-o,--out", flags->out, "the new file");
   app.add_option(
          "--jsonl", flags->jsonl,
          "verl: a JSON line a completion, as verl dumps rollouts; inspect: a log of Inspect")
       ->check(CLI::IsMember({"verl", "inspect"}));
   app.add_flag("--html", flags->html, "one page that needs nothing else and runs no script");
+  app.add_option("--chrome-trace", flags->chrome_trace,
+                 "the new file: where the time went, for Perfetto or chrome://tracing");
   app.add_flag("--redact", flags->redact, "of --jsonl and --html: without the texts");
-  app.footer("Without --jsonl and --html: a file that `hone replay FILE` makes again elsewhere.");
+  app.footer(
+      "Without --jsonl, --html and --chrome-trace: a file that `hone replay FILE` makes again "
+      "elsewhere.");
   return [flags, &globals] { return Exported(*flags, globals); };
 }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "policy/checkpoint/checkpoint_directory.h"
 #include "rollout/store/retention.h"
 #include "rollout/train_batch.h"
@@ -11,6 +13,14 @@
 #include "services/trainer/resources.h"
 
 namespace hone {
+namespace {
+
+// Since 1970, UTC.
+double UnixSeconds() {
+  return static_cast<double>(absl::ToUnixMicros(absl::Now())) * 1e-6;
+}
+
+}  // namespace
 
 TrainLoop::TrainLoop(const v1::RunConfig& config, const std::string& run_id, TrainParts parts,
                      TrainCallbacks callbacks)
@@ -59,6 +69,7 @@ absl::Status TrainLoop::RunIteration() {
   record.iteration = position_.iteration + 1;
   generated_tokens_ = 0;
   const double began = MonotonicSeconds();
+  record.observed["clock/rollout_s"] = UnixSeconds();
   auto groups = MakeIterationGroups(
       config_, record.iteration, version_, parts_.draw_task,
       [this](const std::vector<GroupJob>& jobs) { return RunJobs(jobs); }, &position_.task_cursor);
@@ -66,6 +77,7 @@ absl::Status TrainLoop::RunIteration() {
   absl::Status outages = CheckOutages(*groups);
   if (!outages.ok()) return outages;
   const double made = MonotonicSeconds();
+  record.observed["clock/update_s"] = UnixSeconds();
   absl::Status updated = updater_.Update(*groups, version_, position_.task_cursor, record);
   if (!updated.ok()) return updated;
   if (const auto gap = record.metrics.find("train/generator_learner_gap");
@@ -154,6 +166,7 @@ absl::Status TrainLoop::EvaluateIfDue(IterationRecord& record) {
     return absl::OkStatus();  // the last one is evaluated in full, afterwards
   }
   const double began = MonotonicSeconds();
+  record.observed["clock/evaluate_s"] = UnixSeconds();
   auto evaluations = EvaluateNow(config_.evaluation().limit(), "eval", "");
   if (!evaluations.ok()) return evaluations.status();
   for (const Evaluation& evaluation : *evaluations) {
@@ -243,6 +256,7 @@ absl::Status TrainLoop::SaveCheckpoint() {
 
 // The record names trajectories, so the groups come first.
 absl::Status TrainLoop::StoreIteration(IterationRecord& record) {
+  record.observed["clock/store_s"] = UnixSeconds();
   absl::Status groups = writer_.Flush();
   if (!groups.ok()) return groups;
   AddStoreTimes(record);
@@ -255,7 +269,7 @@ absl::Status TrainLoop::StoreIteration(IterationRecord& record) {
 void TrainLoop::AddTimes(const std::vector<Group>& groups, double generate_s, double update_s,
                          IterationRecord& record) const {
   record.metrics["tokens/generated"] = static_cast<double>(generated_tokens_);
-  record.observed = ObservedGroupMetrics(groups);
+  record.observed.merge(ObservedGroupMetrics(groups));
   record.observed["time/rollout_s"] = generate_s;
   record.observed["time/update_s"] = update_s;
   record.observed["time/sync_s"] = 0;  // generator and learner share their weights

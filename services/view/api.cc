@@ -217,7 +217,8 @@ absl::StatusOr<Json> DescribeProgress(ViewedRun& run) {
 }
 
 HttpResponse HandleApi(RunSet& runs, const HttpRequest& request) {
-  if (request.path == "/api/export.jsonl") return ExportRows(runs, request);
+  std::optional<HttpResponse> file = Download(runs, request);
+  if (file) return *std::move(file);
   for (const auto& [path, route] : kRoutes) {
     if (request.path != path) continue;
     const absl::StatusOr<Json> document = route(runs, request);

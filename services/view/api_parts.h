@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -41,6 +42,8 @@ absl::StatusOr<Json> GetTrajectory(RunSet& runs, const HttpRequest& request);
 // api_rows.cc
 absl::StatusOr<Json> GetRows(RunSet& runs, const HttpRequest& request);
 HttpResponse ExportRows(RunSet& runs, const HttpRequest& request);
+// api_downloads.cc. Files to keep; nothing when the address is none of theirs.
+std::optional<HttpResponse> Download(RunSet& runs, const HttpRequest& request);
 // api_compare.cc
 absl::StatusOr<Json> GetComparison(RunSet& runs, const HttpRequest& request);
 absl::StatusOr<Json> GetEvaluated(RunSet& runs, const HttpRequest& request);

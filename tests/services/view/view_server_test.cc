@@ -332,6 +332,28 @@ TEST_F(ViewServerTest, ADownloadHasEveryRowThatMatchesWhole) {
   EXPECT_EQ(StatusOf(Answer("/api/export.jsonl?run=a&filter=x")), 400);
 }
 
+TEST_F(ViewServerTest, FilesToKeepAreDownloadsAndNeverPages) {
+  const std::string table = Answer("/api/metrics.csv?runs=a&names=reward/mean,none");
+  EXPECT_EQ(StatusOf(table), 200);
+  EXPECT_TRUE(absl::StrContains(table, "Content-Disposition: attachment"));
+  EXPECT_EQ(BodyOf(table),
+            "run,iteration,\"reward/mean\",\"none\"\r\n\"a\",1,0.51,\r\n\"a\",2,0.52,\r\n");
+  EXPECT_TRUE(absl::StrContains(BodyOf(Answer("/api/metrics.csv?runs=a")), "\"time/update_s\""));
+  // What a spreadsheet would compute with is a text.
+  EXPECT_TRUE(
+      absl::StrContains(BodyOf(Answer("/api/metrics.csv?runs=a&names=%3DHYPERLINK(%22x%22)")),
+                        "\"'=HYPERLINK(\"\"x\"\")\""));
+  EXPECT_EQ(StatusOf(Answer("/api/metrics.csv?runs=b")), 404);
+  EXPECT_EQ(StatusOf(Answer("/api/metrics.csv")), 400);
+  const std::string trace = Answer("/api/trace.json?run=a");
+  EXPECT_TRUE(absl::StrContains(trace, "Content-Disposition: attachment"));
+  const Json events = Json::parse(BodyOf(trace), nullptr, false)["traceEvents"];
+  size_t rollouts = 0;
+  for (const Json& event : events) rollouts += event["name"] == "rollout";
+  EXPECT_EQ(rollouts, 2u);
+  EXPECT_EQ(StatusOf(Answer("/api/report.html?run=a&iteration=0")), 400);
+}
+
 TEST_F(ViewServerTest, TwoEvaluationsAreComparedTaskByTask) {
   const Json c = Get("/api/compare?a=a&ai=0&b=a&bi=2&name=held");
   EXPECT_EQ(c["tasks"], 8);
