@@ -18,6 +18,11 @@ export function query(parameters) {
   return text ? "?" + text : "";
 }
 
+// Where a file to keep comes from.
+export function download(path, parameters = {}) {
+  return path + query(parameters);
+}
+
 export function address(page, parameters = {}) {
   return "#/" + page + query(parameters);
 }

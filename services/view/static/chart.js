@@ -33,6 +33,7 @@ export function smooth(points, keep) {
 
 // Without the noughts at its end.
 function short(value) {
+  if (Math.abs(value) >= 1e5) return value.toLocaleString("en", {notation: "compact"});
   return Number.isInteger(value) || Math.abs(value) < 0.001 ? number(value) : String(parseFloat(value.toFixed(4)));
 }
 
@@ -44,6 +45,7 @@ function range(values, pad) {
     high = Math.max(high, value);
   }
   if (low > high) return [0, 1];
+  if (low === 0 && high === 0) return [0, 1];
   if (low === high) return [low - 0.5, high + 0.5];
   return [low - pad * (high - low), high + pad * (high - low)];
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Curves of any metrics, of several runs over one another.
-import {get, go} from "./api.js";
+import {download, get, go} from "./api.js";
 import {curvePanel} from "./chart.js";
 import {el, replace} from "./dom.js";
 
@@ -31,7 +31,9 @@ export async function show(main, p, context) {
 
   const panels = el("div", {class: "panels"});
   const state = () => ({runs: [...runs].join(","), m: [...metrics].join(","), smooth: keep || ""});
+  const save = el("a", {download: "metrics.csv"}, "Table (CSV)");
   const drawPanels = () => {
+    save.href = download("/api/metrics.csv", {runs: [...runs].join(","), names: [...metrics].join(",")});
     const shown = usable.filter((key) => runs.has(key));
     replace(panels, [...metrics].map((name) => curvePanel(name, shown.map((key) => ({
       name: key, kind: usable.indexOf(key) % 8, points: series.get(key)?.get(name) ?? [],
@@ -68,7 +70,7 @@ export async function show(main, p, context) {
               keep = Number(event.target.value);
               go("curves", state(), true);
               drawPanels();
-            }})), el("span", {class: "soft"}, "Click a curve to see that iteration.")),
+            }})), el("span", {class: "soft"}, "Click a curve to see that iteration."), save),
           choices, el("h2", {class: "spoken"}, "Charts"), panels);
   await load();
   let busy = false;

@@ -79,12 +79,20 @@ export function number(value, digits = 3) {
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
   if (size !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential(2);
-  return value.toFixed(size >= 100 ? 1 : digits);
+  const text = value.toFixed(size >= 100 ? 1 : digits);
+  // Three places line up in columns; of more, noughts at the end say nothing.
+  return digits > 3 ? String(parseFloat(text)) : text;
 }
 
 export function signed(value) {
   if (value === null || value === undefined) return "–";
   return (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(2);
+}
+
+// A time that was measured in microseconds.
+export function duration(us) {
+  if (us < 1000) return `${number(us)} µs`;
+  return us < 1e6 ? `${number(us / 1000, 1)} ms` : `${number(us / 1e6, 2)} s`;
 }
 
 export function facts(pairs) {
@@ -105,7 +113,7 @@ export function table(heads, rows, attributes = {}) {
 
 export function outcome(name) {
   const signs = {correct: ["✓", "good"], wrong: ["✗", "bad"], unparsable: ["?", "warn"],
-                 limit_exceeded: ["⏱", "warn"], violation: ["!", "bad"]};
+                 limit_exceeded: ["⊘", "warn"], violation: ["!", "bad"]};
   const [sign, kind] = signs[name] ?? ["·", "soft"];
   return {sign, kind, label: name.replace("_", " ")};
 }

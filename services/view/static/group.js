@@ -13,14 +13,14 @@ export async function show(main, p, context) {
     const advantage = el("td", {class: "number"}, signed(one.advantage));
     paint(advantage, diverging(one.advantage, 2));
     return el("tr", {},
-              el("td", {}, el("a", {href: address("trajectory", {run, id: one.id}), "data-item": true},
+              el("td", {class: "name"}, el("a", {href: address("trajectory", {run, id: one.id}), "data-item": true},
                               `sample ${one.sample}`)),
-              el("td", {}, outcomeNode(one.outcome)),
+              el("td", {class: "name"}, outcomeNode(one.outcome)),
               el("td", {class: "number"}, number(one.reward)),
               advantage,
               parts.map((name) => el("td", {class: "number"}, number(one.parts[name]))),
               el("td", {class: "number"}, number(one.length)),
-              el("td", {}, one.stop),
+              el("td", {class: "name"}, one.stop.replace("_", " ")),
               el("td", {class: "text"}, el("span", {class: "mono"}, line(one.extracted, 120))),
               el("td", {class: "text"}, line(one.completion, 500)));
   });

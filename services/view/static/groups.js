@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // An iteration: a row a group, a cell a completion, coloured by advantage.
-import {address, get, go} from "./api.js";
+import {address, download, get, go} from "./api.js";
 import {diverging, paint} from "./colours.js";
 import {el, line, number, outcome, replace, say, signed} from "./dom.js";
 
@@ -11,32 +11,13 @@ const spread = (values) => {
   return Math.sqrt(mean(values.map((value) => (value - middle) ** 2)));
 };
 
-// How often two reward parts order two completions of a group in opposite ways.
-function disagreement(group) {
-  let against = 0, pairs = 0;
-  const names = Object.keys(group.cells[0]?.parts ?? {});
-  for (let i = 0; i < names.length; ++i) {
-    for (let j = i + 1; j < names.length; ++j) {
-      for (let a = 0; a < group.cells.length; ++a) {
-        for (let b = a + 1; b < group.cells.length; ++b) {
-          const x = group.cells[a].parts[names[i]] - group.cells[b].parts[names[i]];
-          const y = group.cells[a].parts[names[j]] - group.cells[b].parts[names[j]];
-          ++pairs;
-          if (x * y < 0) ++against;
-        }
-      }
-    }
-  }
-  return pairs === 0 ? 0 : against / pairs;
-}
-
 const SORTS = {
   order: ["order of drawing", () => 0],
   spread: ["spread of rewards", (group) => -group.reward_std],
   advantage: ["greatest advantage", (group) => -Math.max(0, ...group.cells.map((c) => Math.abs(c.advantage ?? 0)))],
   reward: ["mean reward, least first", (group) => group.baseline],
   length: ["spread of lengths", (group) => -spread(group.cells.map((cell) => cell.length))],
-  parts: ["disagreement between reward parts", (group) => -disagreement(group)],
+  parts: ["disagreement between reward parts", (group) => -group.disagreement],
 };
 
 function badges(group) {
@@ -52,28 +33,29 @@ function badges(group) {
   return list.map(([text, kind, title]) => el("span", {class: `badge ${kind}`, title}, text));
 }
 
-function cellNode(run, cell) {
+const MOST_WIDE_CELLS = 16;  // of a group; beyond, a cell is its sign and colour
+
+function cellNode(run, cell, wide) {
   const {sign, label} = outcome(cell.outcome);
   const cut = cell.stop === "length" || cell.stop === "context";
   const node = el("a", {
-    class: cut ? "cell truncated" : "cell",
+    class: "cell" + (cut ? " truncated" : "") + (wide ? "" : " narrow"),
     href: address("trajectory", {run, id: cell.id}),
     title: `sample ${cell.sample}: ${label}, reward ${number(cell.reward)}, advantage ${signed(cell.advantage)}, ` +
            `${cell.length} tokens${cut ? ", cut off" : ""}`,
     "aria-label": `sample ${cell.sample}: ${label}, advantage ${signed(cell.advantage)}`,
-  }, sign, " ", signed(cell.advantage));
+  }, wide ? `${sign} ${signed(cell.advantage)}` : sign);
   paint(node, diverging(cell.advantage, 2));
   return node;
 }
 
 function groupRow(run, group) {
   return el("div", {class: "group-row"},
-            el("div", {class: "group-name"},
-               el("a", {class: "prompt", href: address("group", {run, id: group.id}), "data-item": true},
-                  line(group.prompt || group.task)),
-               el("span", {class: "soft"}, `mean ${number(group.baseline)}, spread ${number(group.reward_std)}  `),
-               badges(group)),
-            el("div", {class: "cells"}, group.cells.map((cell) => cellNode(run, cell))));
+            el("a", {class: "prompt", href: address("group", {run, id: group.id}), "data-item": true},
+               line(group.prompt || group.task)),
+            el("span", {class: "figures", title: "mean reward and its spread (standard deviation)"},
+               `${number(group.baseline, 2)} ± ${number(group.reward_std, 2)}`),
+            el("div", {class: "cells"}, group.cells.map((cell) => cellNode(run, cell, group.cells.length <= MOST_WIDE_CELLS)), badges(group)));
 }
 
 function summary(groups) {
@@ -93,6 +75,7 @@ export async function show(main, p, context) {
   const number_ = el("output", {class: "mono", for: "slider"});
   const slider = el("input", {type: "range", min: 1, step: 1, id: "slider", "aria-label": "Iteration"});
   const heading = el("span", {});
+  const report = el("a", {download: "report.html"}, "Report of it (HTML)");
 
   const drawList = () => {
     const key = SORTS[sort][1];
@@ -108,6 +91,7 @@ export async function show(main, p, context) {
     slider.max = Math.max(1, data.iterations);
     slider.value = data.iteration;
     number_.textContent = `${data.iteration} of ${data.iterations}`;
+    report.href = download("/api/report.html", {run, iteration: data.iteration});
     heading.textContent = `${run}, iteration ${data.iteration}`;
     drawList();
   };
@@ -135,16 +119,17 @@ export async function show(main, p, context) {
           el("div", {class: "bar"},
              el("button", {type: "button", onclick: () => goTo(wanted - 1), "aria-label": "Previous iteration"}, "◀"),
              slider, el("button", {type: "button", onclick: () => goTo(wanted + 1), "aria-label": "Next iteration"}, "▶"),
-             number_,
+             number_, report,
              el("label", {}, "Sort by ", el("select", {onchange: (event) => {
                sort = event.target.value;
                go("groups", {run, i: following ? "" : wanted, sort}, true);
                drawList();
              }}, Object.entries(SORTS).map(([name, [label]]) =>
                  el("option", {value: name, selected: name === sort}, label))))),
-          el("p", {}, words, "  ", el("span", {class: "soft"},
-             "A cell is a completion: its outcome and its advantage, blue above its group's mean, orange below; " +
-             "a double line: cut off.")),
+          el("p", {}, words),
+          el("div", {class: "group-row head", "aria-hidden": "true"}, el("span", {}, "prompt"),
+             el("span", {class: "figures"}, "reward"), el("span", {}, "completions: outcome and advantage, blue above the mean of " +
+             "the group, orange below; a double line: cut off")),
           list);
   await load(wanted);
   return {

@@ -65,7 +65,7 @@ export async function show(main, p, context) {
   const search = el("input", {type: "search", id: "search", value: state.search, placeholder: "words in prompts and completions",
                               "data-search": true});
   const filter = el("input", {type: "search", id: "filter", value: state.filter, spellcheck: "false",
-                              placeholder: "outcome = wrong AND advantage > 0.5", "aria-describedby": "filter-help"});
+                              placeholder: "outcome = wrong AND reward.format < 1", "aria-describedby": "filter-help"});
   const form = el("form", {class: "bar", role: "search", onsubmit: (event) => {
     event.preventDefault();
     state.search = search.value;
@@ -85,8 +85,8 @@ export async function show(main, p, context) {
   const end = el("div", {class: "soft"}, " ");
   new IntersectionObserver((seen) => { if (seen[0].isIntersecting) load(false); }, {rootMargin: "1200px"}).observe(end);
   replace(main, el("h1", {}, `Trajectories of ${run}`), form,
-          el("p", {class: "soft", id: "filter-help"}, "Fields: iteration, version, reward, advantage, length, tokens, sample; " +
-             "outcome, stop, drop, source, task, group; flat. Operators: = != < <= > >=, and : for “contains”; AND, OR, NOT, ( )."),
+          el("p", {class: "soft", id: "filter-help"}, "Fields: iteration, version, reward, reward.PART, verdict.PART, advantage, length, tokens, sample; " +
+             "outcome, stop, kind (of failure), drop, source, task, group; flat. Operators: = != < <= > >=, and : for “contains”; AND, OR, NOT, ( )."),
           problem, el("div", {class: "bar"}, words, save),
           el("div", {class: "row head", "aria-hidden": "true"}, ["iteration", "outcome", "reward", "advantage", "tokens"].map((name, i) =>
             el("span", {class: i === 1 ? null : "n"}, name)), el("span", {}, "prompt and completion")),

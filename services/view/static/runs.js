@@ -4,19 +4,23 @@
 import {address} from "./api.js";
 import {el, number, outcome, replace, table} from "./dom.js";
 
+const SHOWN_SETS = 4;  // task sets of a run
+
 function accuracy(run) {
   const sets = new Map();
   for (const one of run.evaluations ?? []) {
     if (!sets.has(one.name)) sets.set(one.name, []);
     sets.get(one.name).push(one);
   }
-  return [...sets].map(([name, list]) => {
+  const nodes = [...sets].slice(0, SHOWN_SETS).map(([name, list]) => {
     const first = list[0];
     const last = list[list.length - 1];
     const interval = `95 % interval ${number(last.ci_low)} to ${number(last.ci_high)}, ${last.n} tasks`;
     return el("div", {title: interval}, list.length > 1 ? number(first.accuracy) + " → " : "",
               number(last.accuracy), el("span", {class: "soft"}, "  " + name));
   });
+  if (sets.size <= SHOWN_SETS) return nodes;
+  return [nodes, el("a", {href: address("about", {run: run.key})}, `and ${sets.size - SHOWN_SETS} more`)];
 }
 
 function stateNode(state) {

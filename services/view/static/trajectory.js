@@ -3,7 +3,7 @@
 // One trajectory: what was asked and said, why it got its reward, and its tokens.
 import {address, get, go} from "./api.js";
 import {paint} from "./colours.js";
-import {el, facts, line, number, outcomeNode, replace, shown, signed, table} from "./dom.js";
+import {duration, el, facts, line, number, outcomeNode, replace, shown, signed, table} from "./dom.js";
 import {TokenView} from "./tokens.js";
 
 // A model's text, its thinking and its answer apart.
@@ -11,7 +11,7 @@ function parted(text) {
   const end = text.indexOf("</think>");
   if (end < 0) return [["Completion (its thinking does not end)", text]];
   const thinking = text.slice(0, end).replace(/^\s*<think>\s?/, "");
-  return [["Thinking", thinking], ["Answer", text.slice(end + 8)]];
+  return [["Thinking", thinking], ["Answer", text.slice(end + 8).trim()]];
 }
 
 const SHOWN_CHARACTERS = 20000;
@@ -35,6 +35,14 @@ function textsNode(t) {
   });
 }
 
+// A text, marked from where another one is different.
+function parting(text, other) {
+  let at = 0;
+  while (at < text.length && text[at] === other[at]) ++at;
+  const rest = text.slice(at);
+  return [line(text.slice(0, at), 1000), rest === "" ? null : el("mark", {}, line(rest, 1000))];
+}
+
 // The kinds of the tests in a row, and the first one that failed with what was expected.
 function testsNode(evidence) {
   if (!evidence.tests) return null;
@@ -45,8 +53,8 @@ function testsNode(evidence) {
             table(["Test", "Verdict", "Expected", "Got"], kinds.map((kind, i) => el("tr", {},
               el("td", {}, i + 1),
               el("td", {class: kind === "pass" ? "good" : kind === "not_run" ? "soft" : "bad"}, line(kind)),
-              el("td", {class: "text mono"}, i === failed && evidence.expected ? line(evidence.expected, 1000) : ""),
-              el("td", {class: "text mono"}, i === failed && evidence.got ? line(evidence.got, 1000) : "")))));
+              el("td", {class: "text mono"}, i === failed ? parting(evidence.expected ?? "", evidence.got ?? "") : ""),
+              el("td", {class: "text mono"}, i === failed ? parting(evidence.got ?? "", evidence.expected ?? "") : "")))));
 }
 
 function verdictNode(t) {
@@ -57,11 +65,12 @@ function verdictNode(t) {
             el("h2", {}, "Verdict"),
             facts([["outcome", outcomeNode(verdict.outcome)],
                    ["why", el("span", {}, line(verdict.detail, 2000))],
-                   ["extracted", el("span", {class: "mono"}, line(verdict.extracted, 1000) , verdict.extracted_truncated ? " (cut)" : "")],
+                   ["extracted", verdict.extracted === "" ? el("span", {class: "soft"}, "nothing") :
+                     el("span", {class: "mono"}, line(verdict.extracted, 1000), verdict.extracted_truncated ? " (cut)" : "")],
                    ["gold", t.answer ? el("span", {class: "mono"}, line(t.answer, 1000)) : null],
                    ["verifier", el("span", {class: "mono"}, line(verdict.verifier))],
                    ["attempts", t.judgements[0]?.attempts > 1 ? `${t.judgements[0].attempts}: outages before it` : null],
-                   ["time", t.judgements[0] ? `${number(t.judgements[0].elapsed_us / 1000)} ms` : null]]),
+                   ["time", t.judgements[0]?.elapsed_us > 0 ? duration(t.judgements[0].elapsed_us) : null]]),
             testsNode(verdict.evidence),
             rest.length === 0 ? null : [el("h3", {}, "Evidence"), facts(rest.map(([name, value]) =>
               [el("span", {}, line(name, 60)), value.includes("\n") ? el("pre", {}, shown(value)) : el("span", {class: "mono"}, line(value, 2000))]))],
@@ -69,6 +78,20 @@ function verdictNode(t) {
               later.map((one) => el("tr", {}, el("td", {}, one.origin), el("td", {}, outcomeNode(one.outcome)),
                 el("td", {class: "mono"}, line(one.extracted)), el("td", {class: "text"}, line(one.detail, 500)),
                 el("td", {class: "mono"}, line(one.verifier)))))]);
+}
+
+const SHOWN_EXPERTS = 12;
+
+// By layer, the experts that its tokens were sent to most.
+function expertsNode(t) {
+  if (!t.experts) return null;
+  return [el("h2", {}, "Experts"), table([["Layer", "number"], ["Used", "number"], "Share of the choices, most first"],
+    t.experts.map((layer, i) => {
+      const all = layer.reduce((sum, [, times]) => sum + times, 0);
+      return el("tr", {}, el("td", {class: "number"}, i), el("td", {class: "number"}, layer.length),
+        el("td", {class: "mono"}, layer.slice(0, SHOWN_EXPERTS).map(([expert, times]) =>
+          `${expert}: ${Math.round(100 * times / all)} %`).join("   "), layer.length > SHOWN_EXPERTS ? "   …" : ""));
+    }))];
 }
 
 function rewardNode(t) {
@@ -79,13 +102,14 @@ function rewardNode(t) {
                  el("td", {class: "number"}, number(part.weight)), el("td", {class: "number"}, number(part.value)),
                  el("td", {class: "soft"}, part.gated ? "its gate was closed" : ""))).concat(
               el("tr", {}, el("th", {scope: "row"}, "total"), el("td"), el("td"), el("td", {class: "number"}, number(t.reward)),
-                 el("td", {}, "advantage ", el("b", {}, signed(t.advantage)))))),
+                 el("td", {}, "advantage ", el("b", {}, signed(t.advantage))))), {class: "small"}),
+            expertsNode(t),
             el("h2", {}, "Sampled"),
             facts([["task", el("span", {}, line(t.task))], ["source", el("span", {}, line(t.source))],
                    ["iteration", el("a", {href: address("groups", {run: t.run, i: t.iteration})}, t.iteration)],
                    ["group", el("a", {class: "mono", href: address("group", {run: t.run, id: t.group})}, t.group.slice(0, 12))],
                    ["policy version", t.version], ["length", `${number(t.length)} tokens, stopped by ${t.stop}`],
-                   ["temperature", `${number(t.sampling.temperature)}, top-p ${number(t.sampling.top_p)}, top-k ${t.sampling.top_k || "all"}, at most ${number(t.sampling.max_tokens)} tokens`],
+                   ["temperature", t.sampling.max_tokens === 0 ? null : `${number(t.sampling.temperature)}, top-p ${number(t.sampling.top_p)}, top-k ${t.sampling.top_k || "all"}, at most ${number(t.sampling.max_tokens)} tokens`],
                    ["backend", el("span", {class: "mono"}, line(t.backend))], ["id", el("span", {class: "mono"}, t.id)]]));
 }
 
