@@ -28,7 +28,8 @@ export async function show(main, p, context) {
   const problem = el("div", {});
   const save = el("a", {class: "save", download: "trajectories.jsonl"}, "Download as JSON Lines");
   let next = "", loading = null, count = 0;
-
+  const end = el("div", {class: "soft"}, " ");
+  const watch = new IntersectionObserver((seen) => { if (seen[0].isIntersecting) load(false); }, {rootMargin: "1200px"});
   const asked = () => ({run, search: state.search, syntax: state.syntax, filter: state.filter,
                         sort: state.order.replace("-", ""), desc: state.order && !state.order.startsWith("-") ? "1" : ""});
   const load = async (fresh) => {
@@ -51,6 +52,9 @@ export async function show(main, p, context) {
       save.href = "/api/export.jsonl" + query(asked());
       if (page.total === 0) replace(list, el("p", {class: "note"}, "Nothing matches."));
       if (fresh) say(words.textContent);
+      // Looked at anew: who is at the end still, or again, is given more.
+      watch.unobserve(end);
+      watch.observe(end);
     } catch (error) {
       if (mine.signal.aborted) return;
       replace(problem, el("p", {class: "error"}, error.message));
@@ -82,8 +86,6 @@ export async function show(main, p, context) {
       ask();
     }}, SORTS.map(([value, label]) => el("option", {value, selected: value === state.order}, label)))),
     el("button", {}, "Search"));
-  const end = el("div", {class: "soft"}, " ");
-  new IntersectionObserver((seen) => { if (seen[0].isIntersecting) load(false); }, {rootMargin: "1200px"}).observe(end);
   replace(main, el("h1", {}, `Trajectories of ${run}`), form,
           el("p", {class: "soft", id: "filter-help"}, "Fields: iteration, version, reward, reward.PART, verdict.PART, advantage, length, tokens, sample; " +
              "outcome, stop, kind (of failure), drop, source, task, group; flat. Operators: = != < <= > >=, and : for “contains”; AND, OR, NOT, ( )."),

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
 #include "rollout/store/browse.h"
 #include "rollout/store/state.h"
 #include "tests/rollout/store/random_group.h"
@@ -165,9 +166,9 @@ TEST(SearchTest, FindsWhatReadingEveryTextWouldFind) {
       for (const Trajectory& t : group.trajectories) {
         ++n;
         const auto has = [&](const Segment& segment) {
-          const std::string text = " " + absl::AsciiStrToLower(segment.text) + " ";
-          return absl::StrContains(text, " " + word + " ") ||
-                 absl::StrContains(text, " " + word + ":");
+          const std::string text =
+              absl::StrReplaceAll(absl::AsciiStrToLower(segment.text), {{":", " "}, {"\n", " "}});
+          return absl::StrContains(" " + text + " ", " " + word + " ");
         };
         if (std::any_of(t.segments.begin(), t.segments.end(), has)) wanted.push_back(n);
       }

@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
+#include "services/http/http.h"
 #include "tests/rollout/store/random_group.h"
 
 namespace hone {
