@@ -151,6 +151,21 @@ absl::StatusOr<Removed> RemoveTraces(Store& store, const Retention& retention, i
   return removed;
 }
 
+absl::StatusOr<std::optional<Trajectory>> WhatIsLeft(Store& store, const std::string& id,
+                                                     absl::Status* gone) {
+  absl::StatusOr<std::optional<Trajectory>> whole = store.GetTrajectory(id);
+  *gone = absl::OkStatus();
+  if (!absl::IsNotFound(whole.status())) return whole;
+  const absl::StatusOr<std::string> group_id = store.GroupOfTrajectory(id);
+  if (!group_id.ok()) return group_id.status();
+  absl::StatusOr<std::optional<Group>> group = store.GetGroupUnchecked(*group_id, gone);
+  if (!group.ok()) return group.status();
+  for (Trajectory& trajectory : (*group)->trajectories) {
+    if (trajectory.id == id) return std::make_optional(std::move(trajectory));
+  }
+  return std::optional<Trajectory>();
+}
+
 absl::Status Compact(Store& store) {
   Store::State& state = StoreAccess::Of(store);
   std::lock_guard<std::mutex> lock(state.mutex);

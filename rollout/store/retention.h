@@ -8,6 +8,8 @@
 #define HONE_ROLLOUT_STORE_RETENTION_H_
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "rollout/store/store.h"
@@ -30,6 +32,11 @@ struct Removed {
 // are not looked at again. A transaction an iteration; when it is interrupted, call it again.
 // A group whose digest does not hold is left as it is (DATA_LOSS, after the rest was done).
 absl::StatusOr<Removed> RemoveTraces(Store& store, const Retention& retention, int64_t last);
+
+// A trajectory as Store::GetTrajectory gives it; where its tokens and texts were not kept, without
+// them, and *gone says so (NOT_FOUND). nullopt: there is none.
+absl::StatusOr<std::optional<Trajectory>> WhatIsLeft(Store& store, const std::string& id,
+                                                     absl::Status* gone);
 
 // Gives the pages that are free back to the file system. Needs as much room as the store holds.
 // UNAVAILABLE while another process has it open to write.

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "rollout/expert_use.h"
+#include "rollout/store/retention.h"
 #include "rollout/store/store.h"
 #include "services/cli/command.h"
 #include "services/cli/inspect_lists.h"
@@ -106,7 +107,9 @@ absl::StatusOr<std::string> DrawOne(Store& store, const Trajectory& trajectory,
 }
 
 absl::StatusOr<std::string> Explain(Store& store, const Trajectory& trajectory) {
-  const auto group = store.GetGroup(trajectory.group_id);
+  absl::Status gone;
+  const auto group = store.GetGroupUnchecked(trajectory.group_id, &gone);
+  if (absl::IsDataLoss(gone)) return gone;
   if (!group.ok()) return group.status();
   if (!group->has_value()) {
     return absl::DataLossError(absl::StrCat("the store has no group ", trajectory.group_id));
@@ -117,13 +120,16 @@ absl::StatusOr<std::string> Explain(Store& store, const Trajectory& trajectory) 
 int ShowTrajectory(Store& store, const InspectFlags& flags, const Globals& globals) {
   auto id = store.ResolveTrajectory(flags.trajectory);
   if (!id.ok()) return Fail(id.status(), globals);
-  auto trajectory = store.GetTrajectory(*id);
+  absl::Status gone;
+  auto trajectory = WhatIsLeft(store, *id, &gone);
   if (!trajectory.ok()) return Fail(trajectory.status(), globals);
   if (!trajectory->has_value()) {
     return Fail(absl::NotFoundError("no trajectory " + flags.trajectory), globals);
   }
+  if (!gone.ok() && flags.tint != "none") return Fail(gone, globals);
   if (globals.json) {
     Json json = TrajectoryJson(**trajectory);
+    if (!gone.ok()) json["not_kept"] = std::string(gone.message());
     if (flags.why) {
       const auto why = Explain(store, **trajectory);
       if (!why.ok()) return Fail(why.status(), globals);
@@ -136,6 +142,7 @@ int ShowTrajectory(Store& store, const InspectFlags& flags, const Globals& globa
   const auto text = flags.why ? Explain(store, **trajectory) : DrawOne(store, **trajectory, flags);
   if (!text.ok()) return Fail(text.status(), globals);
   std::cout << *text;
+  if (!gone.ok()) std::cout << "\nnote        " << gone.message() << "\n";
   if (flags.experts) std::cout << "\n" << DrawExperts(**trajectory);
   return kDone;
 }

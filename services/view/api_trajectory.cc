@@ -8,6 +8,7 @@
 #include "policy/tokenizer/stream_decoder.h"
 #include "rollout/expert_use.h"
 #include "rollout/store/browse.h"
+#include "rollout/store/retention.h"
 #include "services/view/api_parts.h"
 
 namespace hone::view {
@@ -106,7 +107,8 @@ absl::StatusOr<Json> GetTrajectory(RunSet& runs, const HttpRequest& request) {
   if (!open.ok()) return open.status();
   const absl::StatusOr<std::string> id = open->store().ResolveTrajectory(TextOf(request, "id"));
   if (!id.ok()) return id.status();
-  const absl::StatusOr<std::optional<Trajectory>> found = open->store().GetTrajectory(*id);
+  absl::Status gone;
+  const absl::StatusOr<std::optional<Trajectory>> found = WhatIsLeft(open->store(), *id, &gone);
   if (!found.ok()) return found.status();
   const int64_t group_at =
       found->has_value() ? open->index().FindGroup((*found)->group_id) : int64_t{-1};
@@ -152,7 +154,11 @@ absl::StatusOr<Json> GetTrajectory(RunSet& runs, const HttpRequest& request) {
   json["token_ids"] = trajectory.tokens;
   const absl::StatusOr<const Tokenizer*> tokenizer =
       open->run->TokenizerOf(trajectory.tokenizer_hash);
-  if (tokenizer.ok()) {
+  if (!gone.ok()) {
+    json["not_kept"] = std::string(gone.message());
+    json["segments"] = json["texts"] = Json::array();  // places of tokens that are not there
+    json["pieces"] = Json::object();
+  } else if (tokenizer.ok()) {
     AddTokenTexts(**tokenizer, trajectory, &json);
   } else {
     json["no_texts"] = std::string(tokenizer.status().message());

@@ -147,6 +147,7 @@ export async function show(main, p, context) {
              el("span", {class: "soft"}, `${at + 1} of ${t.siblings.length} in its group`),
              el("button", {type: "button", disabled: at === t.siblings.length - 1, onclick: () => sibling(1)}, "next (j) ▶"),
              el("a", {href: address("group", {run, id: t.group})}, "the group (u)")),
+          t.not_kept ? el("p", {class: "note"}, line(t.not_kept, 1000)) : null,
           el("div", {class: "columns"}, el("div", {}, el("h2", {}, "Text"), textsNode(t)), el("div", {}, verdictNode(t), rewardNode(t))),
           el("h2", {}, "Tokens"),
           t.no_texts ? el("p", {class: "note"}, t.no_texts, ". Their ids are shown.") : null,

@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "rollout/store/retention.h"
 #include "services/view/api.h"
 #include "services/view/static_files.h"
 #include "tests/rollout/store/random_group.h"
@@ -270,6 +271,20 @@ TEST_F(ViewServerTest, AGridAGroupAndATrajectoryAgreeWithTheStore) {
   EXPECT_EQ(said, t.segments[0].text + t.segments[1].text + "<eos>");
   EXPECT_EQ(StatusOf(Answer("/api/trajectory?run=a&id=zzzz")), 404);
   EXPECT_EQ(StatusOf(Answer("/api/group?run=a&id=zzzz")), 404);
+}
+
+TEST_F(ViewServerTest, ATrajectoryWhoseTokensWereNotKeptShowsWhatIsLeftAndSaysSo) {
+  ASSERT_TRUE(RemoveTraces(run_->store(), {0, false}, 2).ok());
+  const Json rows = Get("/api/rows?run=a&limit=1");
+  const Json one =
+      Get(absl::StrCat("/api/trajectory?run=a&id=", rows["rows"][0]["id"].get<std::string>()));
+  EXPECT_TRUE(absl::StrContains(one["not_kept"].get<std::string>(), "hone replay"));
+  EXPECT_TRUE(one["token_ids"].empty());
+  EXPECT_TRUE(one["texts"].empty());
+  EXPECT_TRUE(one["segments"].empty());
+  EXPECT_EQ(one["verdict"]["evidence"]["expected"], "<i>19</i>");
+  EXPECT_EQ(one["reward_parts"].size(), 2u);
+  EXPECT_EQ(Get("/api/groups?run=a&iteration=2")["groups"].size(), 3u);
 }
 
 TEST_F(ViewServerTest, WithoutItsTokenizerATrajectoryIsShownByIdsAndSaysSo) {
