@@ -42,7 +42,7 @@ void CoreBackward(const LayerBackward<Real>& run, const BackwardScratch<Real>& s
   args.d_out = s.d_attended;
   args.d_q = s.d_query;
   args.d_rows = s.d_cache;
-  run.ops.k.attention_backward(nullptr, args);
+  SharedAttentionBackward<Real>(run.ops.k, args);
 }
 
 // From d_query and d_cache to d_q and d_kv_a. The nope part goes through W_uk:

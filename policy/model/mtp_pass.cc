@@ -134,7 +134,7 @@ void MtpPass<Real>::Forward(const MtpInput<Real>& input, Arena& arena,
       args.logprobs = {figures + first, {count}};
       args.entropy = {figures + targets_ + first, {count}};
       args.argmax = {likeliest + first, {count}};
-      ops_.k.logprob(nullptr, args);
+      SharedLogprob<Real>(ops_.k, args);
     }
     model_.device().CopyOut(found.data(), figures, found.size() * sizeof(Real), nullptr);
     model_.device().CopyOut(best.data(), likeliest, best.size() * sizeof(int32_t), nullptr);
@@ -177,7 +177,7 @@ void MtpPass<Real>::HeadBackward(const std::vector<std::vector<Real>>& d_logprob
     args.targets = target_ids_.Rows(first, count);
     args.d_logprobs = given.Rows(first, count);
     args.d_logits = d_logits.Rows(0, count);
-    ops_.k.logprob_backward(nullptr, args);
+    SharedLogprobBackward<Real>(ops_.k, args);
     if (!detach) {
       ops_.AddGradient(layout.head, args.d_logits, head_normed_.Rows(first, count), gradient);
     }

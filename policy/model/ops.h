@@ -7,6 +7,7 @@
 
 #include "policy/kernels/kernel_table.h"
 #include "policy/model/layout.h"
+#include "policy/model/shared_kernels.h"
 #include "policy/tensor/device.h"
 #include "policy/tensor/view.h"
 
@@ -21,28 +22,28 @@ struct Ops {
   void Apply(const Linear<Real>& linear, View<Real, 2> x, View<Real, 2> y) const {
     const bool biased(linear.bias);
     if (biased) k.embedding(nullptr, {linear.BiasRows(x.shape[0]), linear.bias, y});
-    k.matmul(nullptr, {x, linear.forward, y, biased});
+    SharedMatmul<Real>(k, {x, linear.forward, y, biased});
   }
   // d_x = W^T d_y, or d_x += W^T d_y.
   void ApplyBackward(const Linear<Real>& linear, View<Real, 2> d_y, View<Real, 2> d_x,
                      bool accumulate = false) const {
-    k.matmul(nullptr, {d_y, linear.backward, d_x, accumulate});
+    SharedMatmul<Real>(k, {d_y, linear.backward, d_x, accumulate});
   }
   // dW += d_y^T x, W as stored, or the same for its adapter; db += the sum of d_y's rows. Nothing
   // where they are frozen.
   void AddGradient(const Linear<Real>& linear, View<Real, 2> d_y, View<Real, 2> x,
                    Real* gradient) const {
-    if (linear.trainable) k.weight_grad(nullptr, {d_y, x, linear.In(gradient)});
+    if (linear.trainable) SharedWeightGrad<Real>(k, {d_y, x, linear.In(gradient)});
     if (linear.bias && linear.bias_trainable) {
       k.embedding_backward(nullptr, {linear.BiasRows(d_y.shape[0]), d_y, linear.BiasIn(gradient)});
     }
     const LowRank<Real>& pair = linear.low_rank;
     if (pair.rank == 0) return;
     const View<Real, 2> inner(low_rank, {x.shape[0], pair.rank});
-    k.matmul(nullptr, {x, {pair.a, pair.rank, linear.cols}, inner, false});
-    k.weight_grad(nullptr, {d_y, inner, {gradient + pair.b_offset, {linear.rows, pair.rank}}});
-    k.matmul(nullptr, {d_y, {pair.b, pair.rank, linear.rows}, inner, false});
-    k.weight_grad(nullptr, {inner, x, {gradient + pair.a_offset, {pair.rank, linear.cols}}});
+    SharedMatmul<Real>(k, {x, {pair.a, pair.rank, linear.cols}, inner, false});
+    SharedWeightGrad<Real>(k, {d_y, inner, {gradient + pair.b_offset, {linear.rows, pair.rank}}});
+    SharedMatmul<Real>(k, {d_y, {pair.b, pair.rank, linear.rows}, inner, false});
+    SharedWeightGrad<Real>(k, {inner, x, {gradient + pair.a_offset, {pair.rank, linear.cols}}});
   }
 
   void Norm(const Gain<Real>& gain, View<Real, 2> x, View<Real, 2> y) const {
@@ -56,42 +57,51 @@ struct Ops {
 
   void Apply(const ExpertBank<Real>& bank, View<Real, 2> x, View<const int32_t, 1> offsets,
              View<Real, 2> y) const {
-    k.grouped_matmul(nullptr, {x, offsets, bank.forward, bank.stride, bank.out, bank.in, y});
+    SharedGroupedMatmul<Real>(k, {x, offsets, bank.forward, bank.stride, bank.out, bank.in, y});
   }
   void ApplyBackward(const ExpertBank<Real>& bank, View<Real, 2> d_y,
                      View<const int32_t, 1> offsets, View<Real, 2> d_x) const {
-    k.grouped_matmul(nullptr,
-                     {d_y, offsets, bank.backward, bank.backward_stride, bank.in, bank.out, d_x});
+    SharedGroupedMatmul<Real>(
+        k, {d_y, offsets, bank.backward, bank.backward_stride, bank.in, bank.out, d_x});
   }
   void AddGradient(const ExpertBank<Real>& bank, View<Real, 2> d_y, View<Real, 2> x,
                    View<const int32_t, 1> offsets, Real* gradient) const {
-    if (bank.trainable) k.grouped_weight_grad(nullptr, {d_y, x, offsets, bank.In(gradient)});
+    if (bank.trainable) SharedGroupedWeightGrad<Real>(k, {d_y, x, offsets, bank.In(gradient)});
     const LowRank<Real>& pair = bank.low_rank;
     if (pair.rank == 0) return;
     const View<Real, 2> inner(low_rank, {x.shape[0], pair.rank});
-    k.grouped_matmul(nullptr, {x, offsets, pair.a, pair.a_stride, pair.rank, bank.in, inner});
-    k.grouped_weight_grad(nullptr, {d_y,
-                                    inner,
-                                    offsets,
-                                    {gradient + pair.b_offset,
-                                     {bank.experts, bank.out, pair.rank},
-                                     {pair.b_offset_stride, pair.rank, 1}}});
-    k.grouped_matmul(nullptr, {d_y, offsets, pair.b, pair.b_stride, pair.rank, bank.out, inner});
-    k.grouped_weight_grad(nullptr, {inner,
-                                    x,
-                                    offsets,
-                                    {gradient + pair.a_offset,
-                                     {bank.experts, pair.rank, bank.in},
-                                     {pair.a_offset_stride, bank.in, 1}}});
+    SharedGroupedMatmul<Real>(k, {x, offsets, pair.a, pair.a_stride, pair.rank, bank.in, inner});
+    SharedGroupedWeightGrad<Real>(k, {d_y,
+                                      inner,
+                                      offsets,
+                                      {gradient + pair.b_offset,
+                                       {bank.experts, bank.out, pair.rank},
+                                       {pair.b_offset_stride, pair.rank, 1}}});
+    SharedGroupedMatmul<Real>(k, {d_y, offsets, pair.b, pair.b_stride, pair.rank, bank.out, inner});
+    SharedGroupedWeightGrad<Real>(k, {inner,
+                                      x,
+                                      offsets,
+                                      {gradient + pair.a_offset,
+                                       {bank.experts, pair.rank, bank.in},
+                                       {pair.a_offset_stride, bank.in, 1}}});
   }
 
   void Swiglu(View<Real, 2> gate, View<Real, 2> up, View<Real, 2> y) const {
-    k.swiglu(nullptr, {gate, up, y});
+    ShareItems(
+        gate.shape[0], kSwigluFlops * static_cast<double>(gate.shape[1]), 1,
+        [&](int64_t first, int64_t count) {
+          k.swiglu(nullptr, {gate.Rows(first, count), up.Rows(first, count), y.Rows(first, count)});
+        });
   }
   // d_h becomes d_gate.
   void SwigluBackward(View<Real, 2> gate, View<Real, 2> up, View<Real, 2> d_h,
                       View<Real, 2> d_up) const {
-    k.swiglu_backward(nullptr, {gate, up, d_h, d_h, d_up});
+    ShareItems(gate.shape[0], kSwigluFlops * static_cast<double>(gate.shape[1]), 1,
+               [&](int64_t first, int64_t count) {
+                 const View<Real, 2> d = d_h.Rows(first, count);
+                 k.swiglu_backward(nullptr, {gate.Rows(first, count), up.Rows(first, count), d, d,
+                                             d_up.Rows(first, count)});
+               });
   }
 
   // y += x.

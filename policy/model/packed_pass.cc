@@ -224,7 +224,7 @@ void PackedPass<Real>::State::RunHead() {
     args.logprobs = {logprobs + first, {count}};
     args.entropy = {logprobs + targets + first, {count}};
     if (argmax != nullptr) args.argmax = {argmax + first, {count}};
-    ops.k.logprob(nullptr, args);
+    SharedLogprob<Real>(ops.k, args);
   }
 }
 
@@ -368,7 +368,7 @@ void PackedPass<Real>::State::HeadBackward(const Gradients& gradients, View<Real
     args.d_logprobs = d_logprobs.Rows(first, count);
     if (d_entropy) args.d_entropy = d_entropy.Rows(first, count);
     args.d_logits = d_logits.Rows(0, count);
-    ops.k.logprob_backward(nullptr, args);
+    SharedLogprobBackward<Real>(ops.k, args);
     ops.AddGradient(layout.head, args.d_logits, head_normed.Rows(first, count), gradient);
     ops.ApplyBackward(layout.head, args.d_logits, d_normed.Rows(first, count));
   }

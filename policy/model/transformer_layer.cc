@@ -76,7 +76,7 @@ struct LayerRun {
     args.scale = model.layout().attention_scale;
     args.out = t.attended;
     args.lse = t.lse;
-    ops.k.attention(nullptr, args);
+    SharedAttention<Real>(ops.k, args);
     if (!layer.latent) return;
     const int64_t value = config.v_head_dim;
     for (int64_t h = 0; h < config.num_attention_heads; ++h) {

@@ -7,6 +7,12 @@
 #include "absl/types/span.h"
 
 namespace hone {
+namespace {
+
+// Of a gradient that is zeroed or added to, at least so many to a thread.
+constexpr int64_t kRangeElements = int64_t{1} << 20;
+
+}  // namespace
 
 SlotReducer::SlotReducer(Device& device, const kernels::KernelTable<float>& table, int64_t elements,
                          int slots)
@@ -27,7 +33,9 @@ absl::StatusOr<float*> SlotReducer::Take() {
     gradient = free_.back();
     free_.pop_back();
   }
-  device_->Zero(gradient, static_cast<size_t>(elements_) * sizeof(float), nullptr);
+  ThreadTeam::Share(elements_, kRangeElements, [&](int64_t first, int64_t count) {
+    device_->Zero(gradient + first, static_cast<size_t>(count) * sizeof(float), nullptr);
+  });
   return gradient;
 }
 
@@ -48,10 +56,12 @@ void SlotReducer::Climb(int slot, float* gradient) {
     const bool left = (node.second & 1) == 0;
     float* to = left ? gradient : sibling;
     float* from = left ? sibling : gradient;
-    kernels::AccumulateArgs<float> args;
-    args.x = {from, {elements_}};
-    args.y = {to, {elements_}};
-    table_->accumulate(nullptr, args);
+    ThreadTeam::Share(elements_, kRangeElements, [&](int64_t first, int64_t count) {
+      kernels::AccumulateArgs<float> args;
+      args.x = {from + first, {count}};
+      args.y = {to + first, {count}};
+      table_->accumulate(nullptr, args);
+    });
     {
       std::lock_guard<std::mutex> lock(mutex_);
       free_.push_back(from);
