@@ -25,6 +25,7 @@ enum Process : int { kTrainer = 1, kWorkers = 2, kStore = 3 };
 constexpr int kLoop = 1, kStoreWait = 2;  // threads of kTrainer
 constexpr int64_t kMaxEvents = 10000;     // of the run's own, the latest
 constexpr int kMaxLanes = 4096;
+constexpr double kClockTolerance = 1e-3;  // seconds
 constexpr const char* kCounters[] = {"reward/mean",    "accuracy/mean",
                                      "tokens/per_s",   "completion/length_mean",
                                      "policy/entropy", "memory/rss_bytes"};
@@ -111,9 +112,10 @@ std::vector<ChromeTrace::Phase> ChromeTrace::PhasesOf(const Figures& figures) {
     const std::optional<double> seconds = Find(figures, absl::StrCat("time/", name, "_s"));
     if (!seconds || *seconds < 0) continue;
     const std::optional<double> clock = Find(figures, absl::StrCat("clock/", name, "_s"));
-    // A clock that was set back would put phases over one another.
-    const bool laid = !clock || *clock < now_s_;
-    phases.push_back({name, laid ? now_s_ : *clock, *seconds, laid});
+    // A clock that was set back would put phases over one another. Durations are another clock's,
+    // so that a beginning may seem to be a little before the end of what it follows.
+    const bool laid = !clock || *clock < now_s_ - kClockTolerance;
+    phases.push_back({name, laid ? now_s_ : std::max(*clock, now_s_), *seconds, laid});
     (laid ? laid_ : measured_) = true;
     now_s_ = phases.back().begin + *seconds;
   }

@@ -249,6 +249,7 @@ TEST_F(ViewServerTest, MetricsComeByNameAndFromAnIterationOn) {
 TEST_F(ViewServerTest, AGridAGroupAndATrajectoryAgreeWithTheStore) {
   const Json grid = Get("/api/groups?run=a&iteration=2");
   ASSERT_EQ(grid["groups"].size(), 3u);
+  EXPECT_EQ(grid["groups"][1]["disagreement"], 0);
   const std::string group_id = grid["groups"][1]["id"];
   const auto stored = run_->store().GetGroup(group_id);
   ASSERT_TRUE(stored.ok() && stored->has_value());
