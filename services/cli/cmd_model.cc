@@ -173,6 +173,12 @@ Json InfoJson(const ModelConfig& config, const kernels::Backend& backend, const 
   json["machine"] = {{"threads", machine.threads},
                      {"read_bytes_per_s", machine.read_bytes_per_s},
                      {"flops_per_s", machine.flops_per_s}};
+  json["limit_tokens_per_s"] = {{"decode_1", speed.decode_1.tokens_per_s},
+                                {"decode_64", speed.decode_64.tokens_per_s},
+                                {"prefill", speed.score.tokens_per_s},
+                                {"train", speed.train.tokens_per_s},
+                                {"bytes_per_token", speed.decode_1.bytes_per_token},
+                                {"flops_per_token", speed.decode_1.flops_per_token}};
   for (const auto& [name, limit] :
        {std::pair{"decode_1", speed.decode_1}, std::pair{"decode_64", speed.decode_64},
         std::pair{"score", speed.score}, std::pair{"train", speed.train}}) {
