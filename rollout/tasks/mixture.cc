@@ -26,12 +26,12 @@ class Filtered : public TaskSource {
   Filtered(std::unique_ptr<TaskSource> from, std::string label, std::string verifier)
       : from_(std::move(from)), label_(std::move(label)), verifier_(std::move(verifier)) {}
 
-  // Keeps the tasks that `keep` accepts. REQUIRES: the source is finite.
+  // Keeps the tasks, as the source has them, that `keep` accepts. REQUIRES: the source is finite.
   template <typename Keep>
   absl::Status KeepOnly(const Keep& keep) {
     std::vector<int64_t> kept;
     for (int64_t i = 0; i < from_->size(); ++i) {
-      absl::StatusOr<Task> task = Read(i);
+      const absl::StatusOr<Task> task = from_->At(i);
       if (!task.ok()) return task.status();
       if (keep(*task)) kept.push_back(i);
     }
@@ -233,6 +233,7 @@ absl::StatusOr<std::unique_ptr<TaskSource>> OpenTasks(const MixtureSource& sourc
   }
   auto filtered = std::make_unique<Filtered>(*std::move(opened), LabelOf(source), source.verifier);
   if (!band && !divided && !rated) return filtered;
+  int64_t measured = 0;
   status = filtered->KeepOnly([&](const Task& task) {
     if (task.difficulty < source.difficulty_min || task.difficulty > source.difficulty_max) {
       return false;
@@ -241,10 +242,21 @@ absl::StatusOr<std::unique_ptr<TaskSource>> OpenTasks(const MixtureSource& sourc
       return false;
     }
     if (!rated) return true;
-    const auto rate = config.pass_rates.find(task.Hash());
-    return rate == config.pass_rates.end() ||
-           (rate->second >= config.pass_rate_min && rate->second <= config.pass_rate_max);
+    auto rate = config.pass_rates.find(task.Hash());
+    if (rate == config.pass_rates.end() && !source.verifier.empty()) {
+      Task given = task;
+      given.verifier = source.verifier;
+      rate = config.pass_rates.find(given.Hash());
+    }
+    if (rate == config.pass_rates.end()) return false;
+    ++measured;
+    return rate->second >= config.pass_rate_min && rate->second <= config.pass_rate_max;
   });
+  if (rated && measured == 0) {
+    return Bad(source,
+               "the pass rates name none of its tasks; `hone eval --tasks FILE --items RATES` "
+               "measures those of this very file");
+  }
   if (!status.ok()) return status;
   return filtered;
 }

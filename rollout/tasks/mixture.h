@@ -39,8 +39,8 @@ struct MixtureConfig {
   // Of file sources, by a hash of the prompt. Generators divide by content (their own
   // heldout_share). Held-out tasks are never in "train".
   double heldout_share = 0;
-  // Measured pass rates by Task::Hash(), of tasks as the schedule gives them. Tasks with a rate
-  // outside the band are left out, tasks without one stay.
+  // Measured pass rates by Task::Hash(), of tasks as their source has them or with the verifier
+  // given to it. Where there are any, tasks stay whose rate lies in the band, and no others.
   std::map<std::string, double> pass_rates;
   double pass_rate_min = 0;
   double pass_rate_max = 1;

@@ -167,21 +167,34 @@ TEST(OpenTasks, KeepsTheDifficultyBand) {
   EXPECT_FALSE((*tasks)->At(5).ok());
 }
 
-TEST(OpenTasks, LeavesOutTasksOutsideThePassRateBand) {
+TEST(OpenTasks, KeepsTasksWhoseMeasuredPassRateLiesInTheBand) {
   const TestFile file(Rows(4));
-  const auto all = OpenTasks(File(file.path()), {});
-  ASSERT_TRUE(all.ok());
+  MixtureSource plain = File(file.path());
+  plain.verifier = "";
+  const auto all = OpenTasks(plain, {});
+  const auto given = OpenTasks(File(file.path()), {});
+  ASSERT_TRUE(all.ok() && given.ok());
   MixtureConfig config;
   config.pass_rates[(*all)->At(0)->Hash()] = 0.0;
   config.pass_rates[(*all)->At(1)->Hash()] = 0.5;
-  config.pass_rates[(*all)->At(2)->Hash()] = 1.0;
+  config.pass_rates[(*given)->At(2)->Hash()] = 1.0;
   config.pass_rate_min = 0.1;
   config.pass_rate_max = 0.9;
+  // Rates are measured with or without the verifier that a run gives to the source.
   const auto tasks = OpenTasks(File(file.path()), config);
   ASSERT_TRUE(tasks.ok()) << tasks.status();
-  ASSERT_EQ((*tasks)->size(), 2);
+  ASSERT_EQ((*tasks)->size(), 1);
   EXPECT_EQ((*tasks)->At(0)->id, "row1");
-  EXPECT_EQ((*tasks)->At(1)->id, "row3") << "a task without a rate stays";
+  EXPECT_EQ((*tasks)->At(0)->verifier, "numeric");
+}
+
+TEST(OpenTasks, RefusesPassRatesOfOtherTasks) {
+  const TestFile file(Rows(4));
+  MixtureConfig config;
+  config.pass_rates["ab"] = 0.5;
+  const absl::Status status = OpenTasks(File(file.path()), config).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_NE(status.message().find("name none of its tasks"), std::string::npos) << status;
 }
 
 TEST(OpenTasks, HoldsOutRowsOfAFileByTheirPrompt) {
