@@ -70,7 +70,7 @@ int Exported(Flags flags, const Globals& globals) {
                 globals);
   }
   if (!flags.chrome_trace.empty()) flags.out = flags.chrome_trace;
-  auto run = RecordedRun::Open(flags.run);
+  auto run = text ? RecordedRun::OpenTraces(flags.run) : RecordedRun::Open(flags.run);
   if (!run.ok()) return Fail(run.status(), globals);
   absl::StatusOr<IterationRange> range =
       IterationRange{(*run)->first_iteration(), (*run)->last_iteration()};

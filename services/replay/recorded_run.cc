@@ -21,6 +21,15 @@ namespace fs = std::filesystem;
 RecordedRun::~RecordedRun() = default;
 
 absl::StatusOr<std::unique_ptr<RecordedRun>> RecordedRun::Open(const std::string& path) {
+  return OpenAs(path, /*needs_config=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<RecordedRun>> RecordedRun::OpenTraces(const std::string& path) {
+  return OpenAs(path, /*needs_config=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<RecordedRun>> RecordedRun::OpenAs(const std::string& path,
+                                                                 bool needs_config) {
   auto run = std::unique_ptr<RecordedRun>(new RecordedRun());
   run->path_ = path;
   std::error_code error;
@@ -35,11 +44,13 @@ absl::StatusOr<std::unique_ptr<RecordedRun>> RecordedRun::Open(const std::string
   if (!fs::exists(run->path_ + "/store.sqlite", error)) {
     return absl::NotFoundError(absl::StrCat("no run at ", path, " (no store.sqlite there)"));
   }
-  for (auto step :
-       {&RecordedRun::ReadConfig, &RecordedRun::ReadStore, &RecordedRun::ListCheckpoints}) {
-    const absl::Status done = (run.get()->*step)();
-    if (!done.ok()) return done;
-  }
+  const bool has_config = needs_config || fs::exists(run->path_ + "/config.textproto", error);
+  absl::Status done = has_config ? run->ReadConfig() : absl::OkStatus();
+  if (done.ok()) done = run->ReadStore();
+  if (done.ok() && has_config) done = run->CompareConfigs();
+  if (done.ok()) done = run->ListCheckpoints();
+  if (!done.ok()) return done;
+  if (!has_config) run->config_.set_name(run->record_.name);
   return run;
 }
 
@@ -65,12 +76,6 @@ absl::Status RecordedRun::ReadStore() {
   auto record = store_->GetRun();
   if (!record.ok()) return record.status();
   record_ = *std::move(record);
-  // Read and completed here, so that defaults that are younger than the run say nothing.
-  auto recorded = ParseRunConfig(record_.config, "the config in the store");
-  if (!recorded.ok()) return absl::DataLossError(recorded.status().message());
-  CompleteRunConfig(*recorded);
-  config_difference_ =
-      DescribeDifference(CanonicalRunConfig(*recorded), CanonicalRunConfig(config_));
   auto last = store_->LastIteration();
   if (!last.ok()) return last.status();
   last_iteration_ = *last;
@@ -83,6 +88,16 @@ absl::Status RecordedRun::ReadStore() {
   for (const VersionRecord& version : *versions) {
     weights_hashes_[version.version] = version.weights_hash;
   }
+  return absl::OkStatus();
+}
+
+absl::Status RecordedRun::CompareConfigs() {
+  // Read and completed here, so that defaults that are younger than the run say nothing.
+  auto recorded = ParseRunConfig(record_.config, "the config in the store");
+  if (!recorded.ok()) return absl::DataLossError(recorded.status().message());
+  CompleteRunConfig(*recorded);
+  config_difference_ =
+      DescribeDifference(CanonicalRunConfig(*recorded), CanonicalRunConfig(config_));
   return absl::OkStatus();
 }
 

@@ -41,6 +41,9 @@ class RecordedRun {
   // A run's directory, or a file of `hone export` (unpacked into a temporary folder that goes with
   // the object). NOT_FOUND: there is no run. DATA_LOSS: its config cannot be read.
   static absl::StatusOr<std::unique_ptr<RecordedRun>> Open(const std::string& path);
+  // The same to read stored traces alone: imported ones have no config, and then config() has the
+  // run's name and nothing else.
+  static absl::StatusOr<std::unique_ptr<RecordedRun>> OpenTraces(const std::string& path);
   ~RecordedRun();
 
   const std::string& path() const { return path_; }
@@ -64,8 +67,11 @@ class RecordedRun {
 
  private:
   RecordedRun() = default;
+  static absl::StatusOr<std::unique_ptr<RecordedRun>> OpenAs(const std::string& path,
+                                                             bool needs_config);
   absl::Status ReadConfig();
   absl::Status ReadStore();
+  absl::Status CompareConfigs();
   absl::Status ListCheckpoints();
 
   std::string path_;

@@ -124,7 +124,7 @@ absl::StatusOr<HttpResponse> Report(RunSet& runs, const HttpRequest& request) {
           kMaxReportTokens, "; `hone export RUN --html` writes any size to a file"));
     }
   }
-  const absl::StatusOr<std::unique_ptr<RecordedRun>> run = RecordedRun::Open(path);
+  const absl::StatusOr<std::unique_ptr<RecordedRun>> run = RecordedRun::OpenTraces(path);
   if (!run.ok()) return run.status();
   std::ostringstream out;
   const absl::Status written =

@@ -2,7 +2,6 @@
 //
 // Groups of an iteration, and one group with its completions.
 #include <algorithm>
-#include <filesystem>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -96,11 +95,7 @@ absl::StatusOr<Json> GetGroups(RunSet& runs, const HttpRequest& request) {
   }
   const int64_t newest =
       open->index().groups().empty() ? 0 : open->index().groups().back().iteration;
-  // A report says what the run was; imported traces have no config.
-  std::error_code error;
-  const bool report = std::filesystem::exists(open->run->path + "/config.textproto", error);
   return Json{{"run", open->run->key},
-              {"report", report},
               {"iteration", *iteration},
               {"iterations", std::max(newest, open->index().last_iteration())},
               {"groups", std::move(groups)}};

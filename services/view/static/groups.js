@@ -91,7 +91,6 @@ export async function show(main, p, context) {
     slider.max = Math.max(1, data.iterations);
     slider.value = data.iteration;
     number_.textContent = `${data.iteration} of ${data.iterations}`;
-    report.hidden = !data.report;
     report.href = download("/api/report.html", {run, iteration: data.iteration});
     heading.textContent = `${run}, iteration ${data.iteration}`;
     drawList();

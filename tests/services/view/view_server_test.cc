@@ -368,6 +368,11 @@ TEST_F(ViewServerTest, FilesToKeepAreDownloadsAndNeverPages) {
   for (const Json& event : events) rollouts += event["name"] == "rollout";
   EXPECT_EQ(rollouts, 2u);
   EXPECT_EQ(StatusOf(Answer("/api/report.html?run=a&iteration=0")), 400);
+  const std::string report = Answer("/api/report.html?run=a&iteration=1");
+  EXPECT_EQ(StatusOf(report), 200);
+  EXPECT_TRUE(absl::StrContains(report, "Content-Disposition: attachment"));
+  EXPECT_TRUE(absl::StrContains(BodyOf(report), "&lt;script&gt;"));
+  EXPECT_FALSE(absl::StrContains(BodyOf(report), "<script"));
 }
 
 TEST_F(ViewServerTest, TwoEvaluationsAreComparedTaskByTask) {
