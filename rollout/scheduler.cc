@@ -91,6 +91,12 @@ struct Scheduler::State {
                        [&](const auto& lease) { return lease.second.worker == worker; });
   }
 
+  BatchWait Wait(absl::Time began, size_t jobs_open, absl::Time now) const {
+    absl::Time heard = began;
+    for (const auto& [id, worker] : workers) heard = std::max(heard, worker.seen);
+    return {jobs_open, static_cast<int32_t>(workers.size()), now - heard};
+  }
+
   // When the next lease may run out.
   absl::Time NextExpiry() const {
     absl::Time next = absl::InfiniteFuture();
@@ -160,8 +166,11 @@ Scheduler::Scheduler(SchedulerOptions options,
 Scheduler::~Scheduler() = default;
 
 absl::StatusOr<std::vector<Group>> Scheduler::RunBatch(
-    std::vector<GroupJob> jobs, const std::function<void(const Group&)>& on_group) {
+    std::vector<GroupJob> jobs, const std::function<void(const Group&)>& on_group,
+    const std::function<absl::Status(const BatchWait&)>& on_wait) {
   State& s = *state_;
+  const absl::Time began = absl::Now();
+  absl::Time next_look = on_wait ? began : absl::InfiniteFuture();
   std::unique_lock<std::mutex> lock(s.mutex);
   if (s.running) return absl::FailedPreconditionError("another batch is running");
   s.jobs.resize(jobs.size());
@@ -183,8 +192,18 @@ absl::StatusOr<std::vector<Group>> Scheduler::RunBatch(
       lock.lock();
       continue;
     }
-    s.Expire(absl::Now());
-    if (s.failure.ok() && s.arrived.empty()) WaitUntil(s.news, lock, s.NextExpiry());
+    const absl::Time now = absl::Now();
+    s.Expire(now);
+    if (now >= next_look) {
+      const BatchWait wait = s.Wait(began, s.jobs.size() - seen, now);
+      next_look = now + s.options.look;
+      lock.unlock();
+      status = on_wait(wait);
+      lock.lock();
+    }
+    if (status.ok() && s.failure.ok() && s.arrived.empty()) {
+      WaitUntil(s.news, lock, std::min(s.NextExpiry(), next_look));
+    }
   }
   std::vector<Group> groups;
   for (State::Job& job : s.jobs) groups.push_back(std::move(job.group));

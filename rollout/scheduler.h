@@ -23,6 +23,7 @@ struct SchedulerOptions {
   absl::Duration lease = absl::Seconds(60);  // without a heartbeat for this long it is void
   int32_t max_attempts = 5;                  // leases of one job before the batch fails
   int32_t max_workers = 1024;
+  absl::Duration look = absl::Milliseconds(100);  // between two calls of RunBatch's on_wait
 };
 
 struct Lease {
@@ -33,6 +34,13 @@ struct Lease {
 struct SchedulerCounts {
   int64_t leased = 0, submitted = 0, duplicates = 0, rejected = 0, expired = 0, failed = 0;
   int32_t workers = 0;
+};
+
+// What a batch that waits can say of itself.
+struct BatchWait {
+  size_t jobs_open = 0;    // without a group yet
+  int32_t workers = 0;     // registered
+  absl::Duration silence;  // since any of them was heard of, or since the batch began
 };
 
 // Thread-safe.
@@ -46,9 +54,12 @@ class Scheduler {
 
   // Puts a batch of jobs up and waits until every one has its group, in job order. on_group is
   // called once per group as it arrives (any order, one call at a time): the way to the store.
-  // Errors: a job failed max_attempts times (its last error), Cancel was called (CANCELLED).
-  absl::StatusOr<std::vector<Group>> RunBatch(std::vector<GroupJob> jobs,
-                                              const std::function<void(const Group&)>& on_group);
+  // on_wait, when given, is called by the waiting thread every `look` while nothing arrives; its
+  // error ends the batch. Errors: a job failed max_attempts times (its last error), on_wait's,
+  // Cancel was called (CANCELLED). Groups that on_group was given stay given.
+  absl::StatusOr<std::vector<Group>> RunBatch(
+      std::vector<GroupJob> jobs, const std::function<void(const Group&)>& on_group,
+      const std::function<absl::Status(const BatchWait&)>& on_wait = nullptr);
 
   // For workers, local or remote.
   absl::StatusOr<std::string> Register(const std::string& description);  // worker id

@@ -244,7 +244,8 @@ Action SetUpTrain(CLI::App& app, const Globals& globals) {
   app.add_flag("--dry-run", flags->dry_run, "check the config and stop");
   app.footer(
       "A config that needs a base policy and has none pretrains it. First Ctrl-C finishes the\n"
-      "iteration, saves and exits 130; the second stops now. Nothing stored is lost either way.");
+      "iteration, saves and exits 130; the second stops now. Nothing stored is lost either way.\n"
+      "While no rollout worker is heard of, the first gives the iteration up instead of waiting.");
   return [flags, &globals] { return Train(*flags, globals); };
 }
 

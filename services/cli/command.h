@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "services/convert/readable_text.h"  // Sanitise: whatever comes from outside
 
 namespace hone::cli {
 
@@ -42,10 +43,6 @@ struct Globals {
 int ExitCodeOf(const absl::Status& status);
 // Reports an error (JSON on stdout with --json, else one sentence on stderr) and returns its code.
 int Fail(const absl::Status& status, const Globals& globals);
-
-// Makes text safe for a terminal: control characters (but newline and tab) and invalid UTF-8 are
-// shown as \xNN, bidirectional overrides and zero-width characters as \u{NNNN}.
-std::string Sanitise(absl::string_view text);
 
 // "KEY=VALUE" texts as a map; `flag` names the option in errors.
 absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(

@@ -123,18 +123,27 @@ class AgentWorker {
   // Calls until the trainer answers; UNAVAILABLE when it was silent for too long.
   absl::Status Patiently(const std::function<absl::Status()>& call) {
     absl::Duration pause = absl::Milliseconds(100);
+    bool told = false;
     for (;;) {
       if (shared_.stop.cancelled()) return absl::CancelledError("the worker is leaving");
       const absl::Status status = call();
       if (!IsSilence(status)) {
         last_word_ = absl::Now();
+        if (!absl::IsCancelled(status)) silent_ = false;
         return status;
       }
+      silent_ = !absl::IsResourceExhausted(status);
       const absl::Duration silent = absl::Now() - last_word_.load();
       if (silent > shared_.options.patience) {
         return absl::UnavailableError(
             absl::StrCat("the trainer at ", shared_.options.trainer, " has not answered for ",
                          absl::FormatDuration(silent), ": ", status.message()));
+      }
+      if (!std::exchange(told, true) && !shared_.stop.cancelled()) {
+        shared_.Log(absl::StrCat("the trainer at ", shared_.options.trainer, " does not answer (",
+                                 status.message(), "); asking again for ",
+                                 absl::FormatDuration(absl::Trunc(shared_.options.patience - silent,
+                                                                  absl::Seconds(1)))));
       }
       shared_.stop.Sleep(pause);
       pause = std::min(pause * 2, absl::Seconds(2));
@@ -199,7 +208,9 @@ class AgentWorker {
       session.over.Cancel();
       heart.join();
     }
-    if (!absl::IsUnavailable(status) && !lost_) (void)trainer_->Deregister(session.worker);
+    // Not to a trainer that was silent just now: the goodbye would wait for it.
+    const bool silent = absl::IsUnavailable(status) || silent_.load();
+    if (!silent && !lost_) (void)trainer_->Deregister(session.worker);
     return status;
   }
 
@@ -314,6 +325,7 @@ class AgentWorker {
   std::unique_ptr<RemoteTrainer> trainer_;
   std::atomic<absl::Time> last_word_;
   std::atomic<bool> lost_{false};
+  std::atomic<bool> silent_{false};  // the last call got no answer
   std::mutex work_mutex_;
   std::shared_ptr<RemotePolicy> policy_;  // of the session
 };

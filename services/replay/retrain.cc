@@ -90,7 +90,7 @@ class Retraining {
     const int64_t every = config_.learner().reference_reset_iterations();
     if (every > 0 && iteration % every == 0) status = replayer_.policy().ResetReference();
     if (status.ok()) status = store_->PutIteration(record);
-    if (status.ok()) status = directory_->AppendMetrics(iteration, record.metrics);
+    if (status.ok()) status = directory_->AppendMetrics(iteration, {record.metrics, {}, {}});
     if (status.ok() && request_.progress) request_.progress(iteration, record.metrics);
     return status;
   }

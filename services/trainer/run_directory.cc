@@ -20,7 +20,6 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
-#include "services/trainer/event_file.h"
 #include "services/trainer/resources.h"
 
 namespace hone {
@@ -112,11 +111,10 @@ RunDirectory::~RunDirectory() {
   close(lock_);
 }
 
-absl::Status RunDirectory::AppendMetrics(int64_t iteration,
-                                         const std::map<std::string, double>& metrics) {
+absl::Status RunDirectory::AppendMetrics(int64_t iteration, const EventRecord& record) {
   nlohmann::ordered_json row;
   row["iteration"] = iteration;
-  for (const auto& [name, value] : metrics) {
+  for (const auto& [name, value] : record.figures) {
     if (std::isfinite(value)) {
       row[name] = value;
     } else {
@@ -132,7 +130,7 @@ absl::Status RunDirectory::AppendMetrics(int64_t iteration,
                            getpid());
     records = EventFileStart(now, iteration);
   }
-  return Append(File(events_), records + EventOf(now, iteration, metrics));
+  return Append(File(events_), records + EventOf(now, iteration, record));
 }
 
 absl::Status RunDirectory::TrimMetrics(int64_t iteration) {

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "rollout/store/store.h"
+#include "services/trainer/event_file.h"
 
 namespace hone {
 
@@ -27,9 +28,9 @@ class RunDirectory {
   std::string File(const std::string& name) const { return path_ + "/" + name; }
   std::string checkpoints() const { return File("checkpoints"); }
 
-  // One line {"iteration":N, name: value, ...} appended to metrics.jsonl, and one record to this
-  // process's own events file.
-  absl::Status AppendMetrics(int64_t iteration, const std::map<std::string, double>& metrics);
+  // One line {"iteration":N, name: value, ...} of the figures appended to metrics.jsonl, and one
+  // record of everything to this process's own events file.
+  absl::Status AppendMetrics(int64_t iteration, const EventRecord& record);
   // Keeps lines up to an iteration (on resume); a torn last line goes.
   absl::Status TrimMetrics(int64_t iteration);
 

@@ -10,6 +10,7 @@
 #include "rollout/store/retention.h"
 #include "rollout/train_batch.h"
 #include "services/convert/run_config.h"
+#include "services/trainer/group_events.h"
 #include "services/trainer/resources.h"
 
 namespace hone {
@@ -19,6 +20,9 @@ namespace {
 double UnixSeconds() {
   return static_cast<double>(absl::ToUnixMicros(absl::Now())) * 1e-6;
 }
+
+// Workers send a heartbeat every 10 s: who is silent for longer is gone, or as good as that.
+constexpr absl::Duration kWorkersAreGone = absl::Seconds(15);
 
 }  // namespace
 
@@ -35,11 +39,15 @@ TrainLoop::TrainLoop(const v1::RunConfig& config, const std::string& run_id, Tra
 
 absl::StatusOr<TrainEnd> TrainLoop::Run(TrainPosition from, const std::atomic<int>* stop) {
   position_ = from;
+  saved_iteration_ = from.iteration;
+  stop_ = stop;
   const double began = MonotonicSeconds();
   const int64_t every = config_.checkpoint().every();
   while (position_.iteration < config_.learner().iterations()) {
     const double iteration_began = MonotonicSeconds();
+    const TrainPosition before = position_;
     absl::Status done = RunIteration();
+    if (absl::IsCancelled(done) && stop != nullptr && stop->load() != 0) return GiveUp(before);
     if (!done.ok()) return done;
     position_.train_seconds += MonotonicSeconds() - iteration_began;
     const bool last = position_.iteration == config_.learner().iterations();
@@ -58,6 +66,35 @@ absl::StatusOr<TrainEnd> TrainLoop::Run(TrainPosition from, const std::atomic<in
     if (late) return TrainEnd::kTimeLimit;
   }
   return TrainEnd::kFinished;
+}
+
+// Nothing was learned in the iteration: what stays of it are groups, which a resume reads back.
+absl::StatusOr<TrainEnd> TrainLoop::GiveUp(const TrainPosition& before) {
+  position_ = before;
+  absl::Status stored = writer_.Flush();
+  if (stored.ok() && saved_iteration_ != position_.iteration) stored = SaveCheckpoint();
+  if (!stored.ok()) return stored;
+  return TrainEnd::kInterrupted;
+}
+
+absl::Status TrainLoop::WaitForWorkers(const BatchWait& wait) {
+  const bool gone = wait.workers == 0 || wait.silence > kWorkersAreGone;
+  if (!gone) {
+    next_word_ = kFirstWord;
+    return absl::OkStatus();
+  }
+  if (stop_ != nullptr && stop_->load() != 0) {
+    return absl::CancelledError("interrupted while no rollout worker was there");
+  }
+  if (wait.silence < next_word_) return absl::OkStatus();
+  next_word_ = wait.silence + std::min(2 * next_word_, absl::Minutes(5));
+  if (callbacks_.warning) {
+    callbacks_.warning(absl::StrCat(
+        "iteration ", position_.iteration + 1, ": no rollout worker has been heard of for ",
+        absl::FormatDuration(absl::Trunc(wait.silence, absl::Seconds(1))), "; ", wait.jobs_open,
+        " groups wait. Start `hone rollout --trainer ADDRESS`; SIGTERM saves and ends the run"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status TrainLoop::RunIteration() {
@@ -96,10 +133,22 @@ absl::Status TrainLoop::RunIteration() {
     absl::Status reset = parts_.learner->ResetReference();
     if (!reset.ok()) return reset;
   }
-  std::map<std::string, double> metrics = record.metrics;
-  metrics.insert(record.observed.begin(), record.observed.end());
-  if (callbacks_.iteration) callbacks_.iteration(record.iteration, metrics);
-  return parts_.directory->AppendMetrics(record.iteration, metrics);
+  return Show(*groups, record);
+}
+
+// What of an iteration does not go into the store.
+absl::Status TrainLoop::Show(const std::vector<Group>& groups, const IterationRecord& record) {
+  EventRecord shown;
+  shown.figures = record.metrics;
+  shown.figures.insert(record.observed.begin(), record.observed.end());
+  AddDistributions(groups, &shown);
+  const auto due = [&record](int64_t every) { return every > 0 && record.iteration % every == 0; };
+  if (record.iteration == 1 || record.iteration == config_.learner().iterations() ||
+      due(config_.checkpoint().every()) || due(config_.evaluation().every())) {
+    AddSamples(groups, &shown);
+  }
+  if (callbacks_.iteration) callbacks_.iteration(record.iteration, shown.figures);
+  return parts_.directory->AppendMetrics(record.iteration, shown);
 }
 
 // Groups that the store already holds (a run that was killed made them) are read, not made again.
@@ -120,10 +169,13 @@ absl::StatusOr<std::vector<Group>> TrainLoop::RunJobs(const std::vector<GroupJob
     }
   }
   if (!missing.empty()) {
-    auto made = parts_.scheduler->RunBatch(missing, [this](const Group& group) {
-      if (callbacks_.group) callbacks_.group(group);
-      writer_.Put(group);
-    });
+    auto made = parts_.scheduler->RunBatch(
+        missing,
+        [this](const Group& group) {
+          if (callbacks_.group) callbacks_.group(group);
+          writer_.Put(group);
+        },
+        [this](const BatchWait& wait) { return WaitForWorkers(wait); });
     if (!made.ok()) return made.status();
     for (size_t i = 0; i < made->size(); ++i) groups[place[i]] = std::move((*made)[i]);
   }
@@ -245,6 +297,7 @@ absl::Status TrainLoop::SaveCheckpoint() {
   record.version = info->version;
   record.path = absl::StrCat("checkpoints/", CheckpointName(info->version));
   record.weights_hash = info->weights_hash;
+  saved_iteration_ = position_.iteration;
   absl::Status stored = parts_.store->PutCheckpoint(record);
   // What the next attempt may need comes after this checkpoint.
   if (stored.ok()) {

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "hone/v1/run_config.pb.h"
 #include "policy/generator.h"
 #include "policy/learner.h"
@@ -74,8 +75,10 @@ class TrainLoop {
   TrainLoop(const v1::RunConfig& config, const std::string& run_id, TrainParts parts,
             TrainCallbacks callbacks);
 
-  // Begins at a position (zero, or a checkpoint's) and runs to the end of the config, a limit, or
-  // until *stop becomes non-zero (between iterations; the state is then saved).
+  // Begins at a position that has a checkpoint and runs to the end of the config, a limit, or until
+  // *stop becomes non-zero: the iteration is finished and the state saved. While no rollout worker
+  // is heard of, the iteration is given up instead: it begins again on resume, with the groups that
+  // had arrived.
   absl::StatusOr<TrainEnd> Run(TrainPosition from, const std::atomic<int>* stop);
 
   // One pass of the loop. On error the store may hold more groups than before and nothing else.
@@ -90,10 +93,16 @@ class TrainLoop {
   const TrainPosition& position() const { return position_; }
 
  private:
+  static constexpr absl::Duration kFirstWord = absl::Seconds(15);
+
   absl::StatusOr<std::vector<Group>> RunJobs(const std::vector<GroupJob>& jobs);
+  // Says now and then that no worker is heard of; CANCELLED when the run is to stop meanwhile.
+  absl::Status WaitForWorkers(const BatchWait& wait);
+  absl::StatusOr<TrainEnd> GiveUp(const TrainPosition& before);
   absl::Status CheckOutages(const std::vector<Group>& groups) const;
   absl::Status EvaluateIfDue(IterationRecord& record);
   absl::Status StoreIteration(IterationRecord& record);
+  absl::Status Show(const std::vector<Group>& groups, const IterationRecord& record);
   absl::StatusOr<std::vector<Evaluation>> EvaluateNow(int64_t limit, const std::string& label,
                                                       const std::string& stored_suffix);
   void AddTimes(const std::vector<Group>& groups, double generate_s, double update_s,
@@ -108,6 +117,9 @@ class TrainLoop {
   RolloutOptions rollout_;
   PolicyUpdater updater_;
   TrainPosition position_;
+  int64_t saved_iteration_ = 0;
+  const std::atomic<int>* stop_ = nullptr;
+  absl::Duration next_word_ = kFirstWord;  // of silence, at which the next warning is due
   int64_t version_ = 0;
   double accuracy_ = 0;        // of the last evaluation
   double record_seconds_ = 0;  // spent waiting for PutIteration

@@ -58,6 +58,7 @@ class TrainRun {
   void LogIteration(int64_t iteration, const std::map<std::string, double>& metrics);
   void LogEvaluation(const std::string& label, const std::vector<Evaluation>& evaluations);
   absl::StatusOr<TrainSummary> RunLogged();
+  absl::Status WithResume(const absl::Status& error) const;
   absl::Status OpenDirectory();
   absl::Status CheckSameConfig();
   absl::Status FindCheckpoint();
@@ -399,6 +400,17 @@ absl::StatusOr<TrainSummary> TrainRun::Finished(const std::string& summary_json)
   return summary_;
 }
 
+// What somebody else's absence ended can go on when they are back.
+absl::Status TrainRun::WithResume(const absl::Status& error) const {
+  if (!absl::IsUnavailable(error) && !absl::IsDeadlineExceeded(error)) return error;
+  if (absl::StrContains(error.message(), "--resume")) return error;
+  return absl::Status(error.code(),
+                      absl::StrCat(error.message(),
+                                   ". What is stored stays; continue with: hone train "
+                                   "--resume ",
+                                   request_.out));
+}
+
 void TrainRun::AddCurves() {
   for (const char* name :
        {"accuracy/mean", "completion/length_mean", "reflection/wait_per_completion"}) {
@@ -496,7 +508,7 @@ absl::StatusOr<TrainSummary> TrainRun::RunLogged() {
                              : summary_.end == TrainEnd::kInterrupted ? "interrupted"
                                                                       : "finished";
   absl::Status ended = store_->EndAttempt(*number, absl::Now(), reason);
-  if (!executed.ok()) return executed;
+  if (!executed.ok()) return WithResume(executed);
   if (!ended.ok()) return ended;
   return std::move(summary_);
 }

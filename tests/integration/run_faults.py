@@ -183,6 +183,96 @@ def a_full_disk_stops_a_run_that_goes_on_to_the_same_hashes_once_there_is_room()
             subprocess.run(["umount", disk], check=True)
 
 
+def start(*arguments):
+    process = subprocess.Popen([HONE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    SERVERS.append(process)
+    os.set_blocking(process.stderr.fileno(), False)
+    return process
+
+
+def says(process, words, seconds):
+    """Waits until its stderr has the words."""
+    text = ""
+    end = time.time() + seconds
+    while words not in text:
+        check(time.time() < end, repr(words), "was not said in", seconds, "s:", text)
+        text += (process.stderr.read() or b"").decode()
+        time.sleep(0.05)
+
+
+def ends(process, number, code, seconds):
+    """The first signal ends it, with that exit code."""
+    process.send_signal(number)
+    began = time.time()
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        check(False, "it goes on 30 s after signal", number)
+    text = (process.stderr.read() or b"").decode()
+    check(process.returncode == code, "exit", process.returncode, text)
+    check(time.time() - began < seconds, "it took", time.time() - began, "s")
+    return text
+
+
+def trains_for_workers(out, address):
+    more = ["--set", "learner.iterations=60", "--workers", "0", "--listen", address]
+    return start(*command(out, *more)[1:])
+
+
+def iterations_of(out, at_least):
+    path = os.path.join(out, "metrics.jsonl")
+    end = time.time() + 60
+    while not os.path.exists(path) or open(path).read().count("\n") < at_least:
+        check(time.time() < end, "it does not come to iteration", at_least)
+        time.sleep(0.02)
+
+
+def a_run_whose_only_worker_is_gone_says_so_and_the_first_sigterm_ends_it_saved():
+    whole = os.path.join(WORK, "sixty")
+    check(train(whole, "--set", "learner.iterations=60").returncode == 0, "no run")
+    address = "unix:" + os.path.join(WORK, "trainer.sock")
+    out = os.path.join(WORK, "lonely")
+    trainer = trains_for_workers(out, address)
+    agent = start("rollout", "--trainer", address)
+    iterations_of(out, 3)
+    agent.kill()
+    says(trainer, "no rollout worker has been heard of for", 40)
+    text = ends(trainer, signal.SIGTERM, 143, 8)
+    check("hone train --resume" in text, text)
+    check("no rollout worker" in open(os.path.join(out, "logs", "train.log")).read(), "not in the log")
+    again = subprocess.run([HONE, "train", "--resume", out, "--bases", BASES, "--threads", "1",
+                            "--quiet", "--set", "rollout.workers=1"], capture_output=True, timeout=120)
+    check(again.returncode == 0, again.stderr.decode())
+    check(hashes(out) == hashes(whole), "other hashes than without the interruption")
+
+
+def a_run_that_no_worker_ever_joined_ends_at_the_first_sigint():
+    out = os.path.join(WORK, "nobody")
+    trainer = trains_for_workers(out, "unix:" + os.path.join(WORK, "nobody.sock"))
+    end = time.time() + 60
+    while not os.path.exists(os.path.join(out, "checkpoints", "latest")):
+        check(time.time() < end, "no first checkpoint")
+        time.sleep(0.02)
+    time.sleep(0.3)
+    ends(trainer, signal.SIGINT, 130, 3)
+
+
+def workers_whose_trainer_is_gone_say_so_at_once_and_end_at_the_first_sigterm():
+    nobody = "unix:" + os.path.join(WORK, "none.sock")
+    agent = start("rollout", "--trainer", nobody, "--workers", "2")
+    says(agent, f"the trainer at {nobody} does not answer", 2)
+    ends(agent, signal.SIGTERM, 143, 1.5)
+    # One that dies under them.
+    address = "unix:" + os.path.join(WORK, "dying.sock")
+    out = os.path.join(WORK, "dying")
+    trainer = trains_for_workers(out, address)
+    agent = start("rollout", "--trainer", address)
+    iterations_of(out, 2)
+    trainer.kill()
+    says(agent, "does not answer", 8)
+    ends(agent, signal.SIGTERM, 143, 1.5)
+
+
 def main():
     tests = [test for name, test in globals().items() if re.match("[a-z]+_[a-z]+_", name)]
     try:

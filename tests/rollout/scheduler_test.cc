@@ -181,6 +181,40 @@ TEST(Scheduler, CancelEndsTheBatchAndWaitingLeases) {
   EXPECT_EQ(office.result.status().code(), absl::StatusCode::kCancelled);
 }
 
+TEST(Scheduler, ABatchThatWaitsSaysSoAndCanBeGivenUpWithoutLosingWhatArrived) {
+  World world;
+  Scheduler scheduler({absl::Seconds(60), 5, 8, absl::Milliseconds(5)}, nullptr);
+  const std::string worker = *scheduler.Register("one");
+  std::vector<uint64_t> arrived;
+  std::vector<BatchWait> waits;
+  std::thread work([&] {
+    const auto leases = scheduler.LeaseJobs(worker, 2, absl::Seconds(10));
+    ASSERT_EQ(leases->size(), 2u);
+    ASSERT_TRUE(scheduler.Submit(worker, (*leases)[0].id, Group()).ok());
+    scheduler.Deregister(worker);  // with a job in hand
+  });
+  const auto groups = scheduler.RunBatch(
+      world.Jobs(3), [&](const Group&) { arrived.push_back(0); },
+      [&](const BatchWait& wait) {
+        waits.push_back(wait);
+        const bool left = wait.workers == 0 && wait.jobs_open == 2;
+        return left ? absl::CancelledError("given up") : absl::OkStatus();
+      });
+  work.join();
+  EXPECT_EQ(groups.status(), absl::CancelledError("given up"));
+  EXPECT_EQ(arrived.size(), 1u);
+  EXPECT_EQ(waits.front().jobs_open, 3u);
+  EXPECT_GE(waits.back().silence, absl::ZeroDuration());
+  // The next batch is not touched by it.
+  const auto next = scheduler.RunBatch(
+      world.Jobs(1), [](const Group&) {},
+      [](const BatchWait& wait) {
+        return wait.silence < absl::Milliseconds(30) ? absl::OkStatus()
+                                                     : absl::UnavailableError("nobody came");
+      });
+  EXPECT_EQ(next.status(), absl::UnavailableError("nobody came"));
+}
+
 TEST(Scheduler, UnknownWorkersRegisterAgainAndThereAreOnlySoMany) {
   Office office(1);
   EXPECT_EQ(office.scheduler.LeaseJobs("nobody", 1, absl::ZeroDuration()).status().code(),

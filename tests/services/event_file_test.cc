@@ -9,7 +9,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "policy/hash.h"
+#include "services/trainer/group_events.h"
 #include "services/trainer/run_directory.h"
 
 namespace hone {
@@ -60,9 +63,131 @@ TEST(EventFile, BeginsWithItsVersionAndASessionStart) {
 }
 
 TEST(EventFile, HoldsAScalarForEachFigureThatIsANumber) {
-  const auto messages = Messages(EventOf(1.0, 300, {{"a/b", 0.5}, {"n", NAN}}));
+  EventRecord record;
+  record.figures = {{"a/b", 0.5}, {"n", NAN}};
+  const auto messages = Messages(EventOf(1.0, 300, record));
   ASSERT_EQ(messages.size(), 1u);
   EXPECT_EQ(Hex(messages[0]), "09000000000000f03f10ac022a0c0a0a0a03612f62150000003f");
+}
+
+// Checksums that were computed by TensorFlow's own writer.
+TEST(EventFile, ItsChecksumsAreTensorFlows) {
+  EXPECT_EQ(Crc32c("123456789", 9), 0xe3069283u);
+  std::string version(9, '\0');
+  version[0] = 0x09;
+  version +=
+      "\x1a\x0d"
+      "brain.Event:2";
+  ASSERT_EQ(version.size(), 24u);
+  const std::string record = TfRecord(version);
+  EXPECT_EQ(Hex(record.substr(0, 12)), "1800000000000000a37f4b22");
+  EXPECT_EQ(Hex(record.substr(36)), "eedf28a3");
+}
+
+TEST(EventFile, HoldsAHistogramWithItsBuckets) {
+  EventRecord record;
+  record.histograms["h"] = EventHistogram::Of({2, 2});
+  record.histograms["none"] = EventHistogram::Of({NAN, INFINITY});
+  const auto messages = Messages(EventOf(1.0, 3, record));
+  ASSERT_EQ(messages.size(), 1u);
+  EXPECT_EQ(Hex(messages[0]),
+            "09000000000000f03f1003"  // head
+            "2a48"
+            "0a46"
+            "0a0168"
+            "2a41"  // summary, value, tag, histo
+            "090000000000000040"
+            "110000000000000040"  // min, max
+            "190000000000000040"
+            "210000000000001040"  // num 2, sum 4
+            "290000000000002040"  // sum of squares 8
+            "32080000000000000040"
+            "3a080000000000000040");  // up to 2: 2
+}
+
+TEST(EventFile, HoldsATextAsAStringTensorOfTheTextPlugin) {
+  EventRecord record;
+  record.texts["t"] = "hi";
+  const auto messages = Messages(EventOf(1.0, 3, record));
+  ASSERT_EQ(messages.size(), 1u);
+  EXPECT_EQ(Hex(messages[0]),
+            "09000000000000f03f1003"
+            "2a19"
+            "0a17"
+            "0a0174"  // summary, value, tag
+            "4208"
+            "0807"
+            "1200"
+            "42026869"  // tensor: string, a scalar, "hi"
+            "4a08"
+            "0a06"
+            "0a0474657874");  // metadata: plugin "text"
+}
+
+TEST(EventHistogram, CountsEveryFigureOnceBetweenLeastAndGreatest) {
+  std::vector<double> figures;
+  for (int i = 0; i < 300; ++i) figures.push_back(i * 0.1 - 7);
+  const EventHistogram of = EventHistogram::Of(figures);
+  ASSERT_EQ(of.upper.size(), static_cast<size_t>(EventHistogram::kBuckets));
+  EXPECT_EQ(of.upper.back(), of.max);
+  double total = 0;
+  for (const double count : of.counts) {
+    EXPECT_NEAR(count, 10, 1);
+    total += count;
+  }
+  EXPECT_EQ(total, 300);
+  // A range of a few units in the last place has no thirty buckets.
+  const EventHistogram narrow = EventHistogram::Of({1.0, std::nextafter(1.0, 2.0)});
+  EXPECT_EQ(narrow.counts, std::vector<double>({2}));
+  EXPECT_EQ(EventHistogram::Of({}).count, 0);
+}
+
+Group SampleGroup() {
+  Group group;
+  group.task.id = "a`b\nc";
+  for (int i = 0; i < 3; ++i) {
+    Trajectory one;
+    one.id = absl::StrCat("id", i);
+    one.reward.total = i == 1 ? -1 : i;
+    one.advantage = 0.5 * i;
+    one.entropy = {9, 0.25f, 0.5f};
+    one.behaviour_logprobs = {9, -1, -2};
+    one.segments.resize(2);
+    one.segments[0].text = "why?";
+    one.segments[1].kind = SegmentKind::kModel;
+    one.segments[1].loss_mask = true;
+    one.segments[1].first_token = 1;
+    one.segments[1].token_count = 2;
+    one.segments[1].text = "```\n<b>\x1b[31m\xff\xe2\x80\xae";
+    group.trajectories.push_back(one);
+  }
+  return group;
+}
+
+TEST(GroupEvents, DistributionsAreOfSampledTokensAlone) {
+  EventRecord record;
+  AddDistributions({SampleGroup()}, &record);
+  EXPECT_EQ(record.histograms.size(), 5u);
+  EXPECT_EQ(record.histograms["distribution/reward"].sum, 1);
+  EXPECT_EQ(record.histograms["distribution/advantage"].max, 1);
+  EXPECT_EQ(record.histograms["distribution/completion_length"].sum, 6);
+  EXPECT_EQ(record.histograms["distribution/entropy"].count, 6);
+  EXPECT_EQ(record.histograms["distribution/entropy"].max, 0.5);
+  EXPECT_EQ(record.histograms["distribution/logprob"].min, -2);
+}
+
+TEST(GroupEvents, SamplesShowHostileTextAsCodeAndSayWhatIsLeftOut) {
+  Group group = SampleGroup();
+  group.trajectories[0].segments[1].text += std::string(10000, 'x');
+  EventRecord record;
+  AddSamples({group}, &record);
+  ASSERT_EQ(record.texts.size(), 3u);
+  EXPECT_TRUE(absl::StrContains(record.texts["sample/best"], "id2"));
+  EXPECT_TRUE(absl::StrContains(record.texts["sample/worst"], "id1"));
+  const std::string& first = record.texts["sample/first"];
+  EXPECT_TRUE(absl::StrContains(first, "    ```\n    <b>\\x1b[31m\\xff\\u{202e}xxx")) << first;
+  EXPECT_TRUE(absl::StrContains(first, "(1824 more bytes are in the store)")) << first.substr(8000);
+  EXPECT_TRUE(absl::StrContains(first, "task `a'b c`")) << first;
 }
 
 TEST(EventFile, StandsInTheRunsFolderWithARecordForEachIteration) {
@@ -72,7 +197,9 @@ TEST(EventFile, StandsInTheRunsFolderWithARecordForEachIteration) {
     auto run = RunDirectory::Create(folder + "/run");
     ASSERT_TRUE(run.ok()) << run.status();
     for (int64_t i = 1; i <= 3; ++i) {
-      ASSERT_TRUE((*run)->AppendMetrics(i, {{"reward/mean", 0.25 * static_cast<double>(i)}}).ok());
+      ASSERT_TRUE((*run)
+                      ->AppendMetrics(i, {{{"reward/mean", 0.25 * static_cast<double>(i)}}, {}, {}})
+                      .ok());
     }
   }
   int files = 0;
