@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // hone export: iterations of a run as one file, to replay elsewhere or to read with other tools.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "services/cli/cmd_traces.h"
 #include "services/cli/replay_flags.h"
@@ -33,12 +36,13 @@ absl::Status WriteTrace(const RecordedRun& run, const IterationRange& range, std
                    : read.status();
 }
 
-absl::Status WriteText(const RecordedRun& run, const IterationRange& range, const Flags& flags) {
+absl::Status WriteText(const RecordedRun& run, const IterationRange& range, const Flags& flags,
+                       const std::string& path) {
   std::error_code error;
-  if (std::filesystem::exists(flags.out, error)) {
-    return absl::AlreadyExistsError(absl::StrCat(flags.out, " exists"));
+  if (std::filesystem::exists(path, error)) {
+    return absl::AlreadyExistsError(absl::StrCat(path, " exists"));
   }
-  std::ofstream out(flags.out, std::ios::binary);
+  std::ofstream out(path, std::ios::binary);
   TraceExport traces(run, range.first, range.last, flags.redact);
   const absl::Status written = !flags.chrome_trace.empty() ? WriteTrace(run, range, out)
                                : flags.html                ? traces.WriteHtml(out)
@@ -46,8 +50,41 @@ absl::Status WriteText(const RecordedRun& run, const IterationRange& range, cons
                                                            : traces.WriteVerlRows(out);
   out.close();
   if (written.ok() && out) return absl::OkStatus();
-  std::filesystem::remove(flags.out, error);
-  return written.ok() ? absl::ResourceExhaustedError("cannot write all of " + flags.out) : written;
+  std::filesystem::remove(path, error);
+  return written.ok() ? absl::ResourceExhaustedError("cannot write all of " + path) : written;
+}
+
+bool NamesFolder(const std::string& out) {
+  std::error_code error;
+  return absl::EndsWith(out, "/") || std::filesystem::is_directory(out, error);
+}
+
+// The names by which other tools find logs in a folder: verl's viewer wants STEP.jsonl, Inspect
+// TIME_TASK_ID.json (and an export has no time of its own).
+absl::Status WriteIntoFolder(const RecordedRun& run, const IterationRange& range,
+                             const Flags& flags, uint64_t* bytes) {
+  std::error_code error;
+  std::filesystem::create_directories(flags.out, error);
+  const std::filesystem::path folder(flags.out);
+  const auto write = [&](const IterationRange& some, const std::string& name) {
+    const std::string path = (folder / name).string();
+    const absl::Status written = WriteText(run, some, flags, path);
+    if (written.ok()) *bytes += std::filesystem::file_size(path, error);
+    return written;
+  };
+  if (flags.jsonl == "inspect") {
+    std::string task = run.config().name();
+    std::replace_if(
+        task.begin(), task.end(),
+        [](char c) { return !absl::ascii_isalnum(static_cast<unsigned char>(c)); }, '-');
+    return write(range, absl::StrCat("1970-01-01T00-00-00+00-00_", task, "_",
+                                     run.record().id.substr(0, 22), ".json"));
+  }
+  for (int64_t i = range.first; i <= range.last; ++i) {
+    const absl::Status written = write({i, i}, absl::StrCat(i, ".jsonl"));
+    if (!written.ok()) return written;
+  }
+  return absl::OkStatus();
 }
 
 int Exported(Flags flags, const Globals& globals) {
@@ -79,11 +116,14 @@ int Exported(Flags flags, const Globals& globals) {
     range = absl::NotFoundError(flags.run + " has no finished iteration");
   }
   if (!range.ok()) return Fail(range.status(), globals);
-  const absl::Status written = text ? WriteText(**run, *range, flags)
-                                    : WriteBundle(**run, range->first, range->last, flags.out);
+  const bool folder = !flags.jsonl.empty() && NamesFolder(flags.out);
+  uint64_t bytes = 0;
+  const absl::Status written = folder ? WriteIntoFolder(**run, *range, flags, &bytes)
+                               : text ? WriteText(**run, *range, flags, flags.out)
+                                      : WriteBundle(**run, range->first, range->last, flags.out);
   if (!written.ok()) return Fail(written, globals);
   std::error_code error;
-  const uint64_t bytes = std::filesystem::file_size(flags.out, error);
+  if (!folder) bytes = std::filesystem::file_size(flags.out, error);
   if (globals.json) {
     WriteRow({{"path", flags.out}, {"iterations", {range->first, range->last}}, {"bytes", bytes}});
   } else {
@@ -99,7 +139,9 @@ Action SetUpExport(CLI::App& app, const Globals& globals) {
   auto flags = std::make_shared<Flags>();
   app.add_option("RUN", flags->run, "a run's directory, or a file of `hone export`")->required();
   app.add_option("--iterations", flags->iterations, "N or A..B; default: all");
-  app.add_option("-o,--out", flags->out, "the new file");
+  app.add_option("-o,--out", flags->out,
+                 "the new file; of --jsonl also a folder (FOLDER/), with the names that the other "
+                 "tool looks for: STEP.jsonl for verl, TIME_TASK_ID.json for Inspect");
   app.add_option(
          "--jsonl", flags->jsonl,
          "verl: a JSON line a completion, as verl dumps rollouts; inspect: a log of Inspect")

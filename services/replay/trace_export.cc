@@ -171,16 +171,22 @@ absl::Status TraceExport::WriteVerlRows(std::ostream& out) const {
 absl::Status TraceExport::WriteInspectLog(std::ostream& out) const {
   Json samples = Json::array();
   double correct = 0;
+  double reward = 0;
   const absl::Status read = ForEach([&](const Group& group, const Trajectory& t) {
     const bool right = t.verdict.outcome == Outcome::kCorrect;
     correct += right ? 1 : 0;
     Json sample;
     sample["id"] = absl::StrCat(group.iteration, "/", group.id.substr(0, 12));
     sample["epoch"] = t.key.sample + 1;
+    sample["uuid"] = t.id;
     sample["input"] = Shown(group.task.prompt);
     sample["target"] = Shown(group.task.answer);
-    const Json answer = {{"role", "assistant"}, {"content", Shown(t.completion())}};
-    sample["messages"] = {{{"role", "user"}, {"content", Shown(group.task.prompt)}}, answer};
+    // Inspect's tables are made by ids.
+    const Json question = {
+        {"id", t.id + "-0"}, {"role", "user"}, {"content", Shown(group.task.prompt)}};
+    const Json answer = {
+        {"id", t.id + "-1"}, {"role", "assistant"}, {"content", Shown(t.completion())}};
+    sample["messages"] = Json::array({question, answer});
     sample["output"] = {
         {"model", "hone"},
         {"choices",
@@ -192,6 +198,8 @@ absl::Status TraceExport::WriteInspectLog(std::ostream& out) const {
     sample["scores"]["verifier"] = {{"value", right ? "C" : "I"},
                                     {"answer", Shown(t.verdict.extracted)},
                                     {"explanation", Shown(t.verdict.detail)}};
+    sample["scores"]["reward"] = {{"value", t.reward.total}};
+    reward += t.reward.total;
     sample["metadata"] = std::move(metadata);
     samples.push_back(std::move(sample));
   });
@@ -202,7 +210,8 @@ absl::Status TraceExport::WriteInspectLog(std::ostream& out) const {
   Json log;
   log["version"] = 2;
   log["status"] = "success";
-  log["eval"] = {{"run_id", run_.record().id},
+  log["eval"] = {{"eval_id", run_.record().id},
+                 {"run_id", run_.record().id},
                  {"created", created},
                  {"task", run_.config().name()},
                  {"task_id", run_.record().id},
@@ -211,11 +220,14 @@ absl::Status TraceExport::WriteInspectLog(std::ostream& out) const {
                  {"config", Json::object()}};
   log["plan"] = {{"name", "plan"}, {"steps", Json::array()}, {"config", Json::object()}};
   Json accuracy = {{"name", "accuracy"}, {"value", n > 0 ? correct / n : 0.0}};
-  log["results"] = {
-      {"total_samples", samples.size()},
-      {"completed_samples", samples.size()},
-      {"scores",
-       {{{"name", "verifier"}, {"scorer", "verifier"}, {"metrics", {{"accuracy", accuracy}}}}}}};
+  Json mean = {{"name", "mean"}, {"value", n > 0 ? reward / n : 0.0}};
+  const auto score = [](const char* name, const char* metric, const Json& value) {
+    return Json{{"name", name}, {"scorer", name}, {"metrics", {{metric, value}}}};
+  };
+  log["results"] = {{"total_samples", samples.size()},
+                    {"completed_samples", samples.size()},
+                    {"scores", Json::array({score("verifier", "accuracy", accuracy),
+                                            score("reward", "mean", mean)})}};
   log["stats"] = {{"started_at", created}, {"completed_at", created}};
   log["samples"] = std::move(samples);
   out << Dump(log) << "\n";

@@ -338,6 +338,19 @@ def carried(run, folder):
     hone("export", run, "--jsonl", "inspect", "-o", folder + "/log.json")
     log = json.load(open(folder + "/log.json"))
     assert log["version"] == 2 and len(log["samples"]) == 8 * 16
+    sample = log["samples"][0]
+    assert {m["id"] for m in sample["messages"]} == {sample["uuid"] + "-0", sample["uuid"] + "-1"}
+    rewards = [s["scores"]["reward"]["value"] for s in log["samples"]]
+    mean = log["results"]["scores"][1]["metrics"]["mean"]["value"]
+    assert abs(mean - sum(rewards) / len(rewards)) < 1e-9
+    # Into a folder: by the names that those tools look for.
+    hone("export", run, "--jsonl", "verl", "-o", folder + "/verl/", "--iterations", "2..3")
+    assert sorted(os.listdir(folder + "/verl")) == ["2.jsonl", "3.jsonl"]
+    assert open(folder + "/verl/2.jsonl").read() == open(rows).read()
+    hone("export", run, "--jsonl", "inspect", "-o", folder + "/inspect/")
+    (name,) = os.listdir(folder + "/inspect")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\+\d\d-\d\d_[A-Za-z0-9-]+_[0-9a-f]+\.json", name), name
+    assert open(f"{folder}/inspect/{name}").read() == open(folder + "/log.json").read()
     page = folder + "/page.html"
     hone("export", run, "--html", "-o", page)
     html = open(page).read()
