@@ -143,7 +143,7 @@ void PrintPair(const std::string& name, const PairedResult& result, const Judged
 
 absl::Status CompareRecords(const RecordedRun& a, const RecordedRun& b, bool json, Json* out) {
   const std::string config =
-      DescribeDifference(CanonicalRunConfig(a.config()), CanonicalRunConfig(b.config()));
+      DescribeDifference(CanonicalRunConfig(a.config()), CanonicalRunConfig(b.config()), "A", "B");
   auto divergence = FirstDivergence(a, b);
   if (!divergence.ok()) return divergence.status();
   if (json) {

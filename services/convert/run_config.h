@@ -39,8 +39,10 @@ std::string PrintRunConfig(const v1::RunConfig& config);
 // runs with the same canonical text are the same run.
 std::string CanonicalRunConfig(const v1::RunConfig& config);
 
-// Lines "field: ours | theirs" of two canonical texts; empty when equal.
-std::string DescribeDifference(absl::string_view ours, absl::string_view theirs);
+// Lines "NAME: field: value" for what only one of two canonical texts has; empty when equal.
+std::string DescribeDifference(absl::string_view ours, absl::string_view theirs,
+                               absl::string_view name_ours = "here",
+                               absl::string_view name_theirs = "stored");
 
 ModelConfig ModelConfigOf(const v1::ModelShape& shape, int32_t vocabulary, int32_t eos);
 RolloutOptions RolloutOptionsOf(const v1::RunConfig& config, const std::string& run_id);

@@ -155,7 +155,10 @@ absl::Status SetScalar(Message* message, const FieldDescriptor* field, const std
     message->GetReflection()->SetString(message, field, value);
     return absl::OkStatus();
   }
-  if (!TextFormat::ParseFieldValueFromString(text, field, message)) {
+  ErrorCollector errors("--set");  // which says more than one error, and would be logged
+  TextFormat::Parser parser;
+  parser.RecordErrorsTo(&errors);
+  if (!parser.ParseFieldValueFromString(text, field, message) || !errors.first().empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--set ", setting, ": \"", value,
                                                    "\" is not a value of ", field->name(), " (",
                                                    field->cpp_type_name(), ")"));
@@ -296,7 +299,8 @@ std::vector<std::string> Leaves(absl::string_view text) {
 
 }  // namespace
 
-std::string DescribeDifference(absl::string_view ours, absl::string_view theirs) {
+std::string DescribeDifference(absl::string_view ours, absl::string_view theirs,
+                               absl::string_view name_ours, absl::string_view name_theirs) {
   if (ours == theirs) return "";
   std::vector<std::string> a = Leaves(ours);
   std::vector<std::string> b = Leaves(theirs);
@@ -307,8 +311,12 @@ std::string DescribeDifference(absl::string_view ours, absl::string_view theirs)
   std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(only_a));
   std::set_difference(b.begin(), b.end(), a.begin(), a.end(), std::back_inserter(only_b));
   std::string out;
-  for (const std::string& line : only_a) absl::StrAppend(&out, "  here:   ", line, "\n");
-  for (const std::string& line : only_b) absl::StrAppend(&out, "  stored: ", line, "\n");
+  const size_t width = std::max(name_ours.size(), name_theirs.size()) + 1;
+  const auto add = [&out, width](absl::string_view name, const std::string& line) {
+    absl::StrAppend(&out, "  ", name, ":", std::string(width - name.size(), ' '), line, "\n");
+  };
+  for (const std::string& line : only_a) add(name_ours, line);
+  for (const std::string& line : only_b) add(name_theirs, line);
   return out;
 }
 

@@ -22,6 +22,21 @@ std::string Refusal(v1::RunConfig config) {
   return std::string(CheckRunConfig(config).message());
 }
 
+TEST(RunConfig, AMalformedSettingIsRefusedInOneSentenceAndNothingIsLoggedBeside) {
+  v1::RunConfig config = SmallConfig();
+  testing::internal::CaptureStderr();
+  const absl::Status list = ApplySetting("learner.iterations=[", config);
+  const absl::Status open_string = ApplySetting("name=\"x", config);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_THAT(list.message(), HasSubstr("\"[\" is not a value of iterations (int64)"));
+  EXPECT_TRUE(absl::IsInvalidArgument(open_string)) << open_string;
+}
+
+TEST(RunConfig, ADifferenceIsToldUnderTheNamesOfItsSides) {
+  EXPECT_EQ(DescribeDifference("seed: 1\n", "seed: 2\n"), "  here:   seed: 1\n  stored: seed: 2\n");
+  EXPECT_EQ(DescribeDifference("seed: 1\n", "seed: 2\n", "A", "B"), "  A: seed: 1\n  B: seed: 2\n");
+}
+
 TEST(RunConfig, RoutingReplayIsOffUnlessAskedFor) {
   v1::RunConfig config = SmallConfig();
   CompleteRunConfig(config);
