@@ -13,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "rollout/store/schema.h"
 #include "rollout/store/state.h"
@@ -93,6 +94,28 @@ absl::Status CheckHeader(SqliteDb& db) {
                                             ".recover"));
   }
   return absl::OkStatus();
+}
+
+// Names that we read are to be what we made: a view in a table's place could compute for ever.
+absl::Status CheckObjects(SqliteDb& db) {
+  Statement row = db.Prepare("SELECT type, name, sql FROM sqlite_master WHERE type <> 'index'");
+  while (true) {
+    const absl::StatusOr<bool> more = row.Next();
+    if (!more.ok()) return more.status();
+    if (!*more) return absl::OkStatus();
+    const std::string name = row.String(1);
+    const bool ours = absl::StrContains(kStoreSchemaSql, absl::StrCat(" TABLE ", name, " "));
+    const bool our_view = absl::StrContains(kStoreSchemaSql, absl::StrCat(" VIEW ", name, " AS"));
+    const absl::string_view type = row.Bytes(0);
+    if (type == "table" && !our_view) continue;
+    if (type == "view" && !ours &&
+        (!our_view || absl::StrContains(kStoreSchemaSql, row.Bytes(2)))) {
+      continue;  // ours as we wrote it, or somebody's own, which nobody reads
+    }
+    return absl::DataLossError(absl::StrCat("store ", db.path(), ": its ", type, " '", name,
+                                            "' is not one that this program made. Restore the "
+                                            "store from a copy."));
+  }
 }
 
 absl::Status Configure(SqliteDb& db, bool writable) {
@@ -230,6 +253,7 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> Connect(const std::string& path, bool 
     if (!db.ok()) return db;
   }
   status = Configure(**db, writable);
+  if (status.ok()) status = CheckObjects(**db);
   if (!status.ok()) return status;
   return db;
 }

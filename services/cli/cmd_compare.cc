@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <tuple>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -38,8 +40,29 @@ bool IsRun(const std::string& path) {
          std::filesystem::is_regular_file(path, error);
 }
 
-// By name of the task set.
-using Answers = std::map<std::string, JudgedTasks>;
+// By name of the task set. The iteration is -1 where they were asked now.
+using Answers = std::map<std::string, StoredAnswer>;
+
+// RUN@ITERATION: the evaluations of that iteration. A path with an @ of its own is a path.
+struct Side {
+  std::string path;
+  int64_t iteration = -1;
+};
+
+Side ParseSide(const std::string& text) {
+  std::error_code error;
+  const size_t at = text.rfind('@');
+  Side side{text, -1};
+  if (at == std::string::npos || std::filesystem::exists(text, error)) return side;
+  if (absl::SimpleAtoi(text.substr(at + 1), &side.iteration) && side.iteration >= 0) {
+    side.path = text.substr(0, at);
+  }
+  return side;
+}
+
+std::string AfterIteration(int64_t iteration) {
+  return iteration < 0 ? "asked now" : absl::StrCat("after iteration ", iteration);
+}
 
 absl::StatusOr<Answers> Evaluated(const std::string& path, const Flags& flags,
                                   const Globals& globals) {
@@ -76,7 +99,7 @@ absl::StatusOr<Answers> Evaluated(const std::string& path, const Flags& flags,
       auto task = (*tasks)->At(static_cast<int64_t>(i));
       if (task.ok()) asked.push_back(*std::move(task));
     }
-    answers[std::string(name)] = AnswersOf(*evaluation, asked);
+    answers[std::string(name)] = {-1, AnswersOf(*evaluation, asked)};
   }
   return answers;
 }
@@ -90,8 +113,10 @@ Json TraceJson(const JudgedTask& task) {
       {"correct", task.solved()}, {"extracted", task.extracted}, {"completion", task.completion}};
 }
 
-Json PairJson(const std::string& name, const PairedResult& result, const JudgedTasks& a,
-              const JudgedTasks& b, const Flags& flags) {
+Json PairJson(const std::string& name, const PairedResult& result, const StoredAnswer& answer_a,
+              const StoredAnswer& answer_b, const Flags& flags) {
+  const JudgedTasks& a = answer_a.tasks;
+  const JudgedTasks& b = answer_b.tasks;
   Json traces = Json::array();
   for (const std::string& hash : result.changed) {
     if (static_cast<int64_t>(traces.size()) == flags.traces) break;
@@ -101,7 +126,12 @@ Json PairJson(const std::string& name, const PairedResult& result, const JudgedT
                       {"a", TraceJson(ours)},
                       {"b", TraceJson(b.at(hash))}});
   }
+  const auto iteration = [](const StoredAnswer& answer) {
+    return answer.iteration < 0 ? Json() : Json(answer.iteration);
+  };
   return {{"name", name},
+          {"iteration_a", iteration(answer_a)},
+          {"iteration_b", iteration(answer_b)},
           {"tasks", result.tasks},
           {"both", result.both},
           {"neither", result.neither},
@@ -119,13 +149,18 @@ Json PairJson(const std::string& name, const PairedResult& result, const JudgedT
           {"traces", traces}};
 }
 
-void PrintPair(const std::string& name, const PairedResult& result, const JudgedTasks& a,
-               const JudgedTasks& b, const Flags& flags) {
+void PrintPair(const std::string& name, const PairedResult& result, const StoredAnswer& answer_a,
+               const StoredAnswer& answer_b, const Flags& flags) {
+  const JudgedTasks& a = answer_a.tasks;
+  const JudgedTasks& b = answer_b.tasks;
   std::cout << absl::StrFormat(
-      "\n%s, %d tasks in both\n  accuracy  A %.4f  B %.4f   difference %+.4f  95 %% [%+.4f, %+.4f] "
+      "\n%s, %d tasks in both: A %s, B %s\n  accuracy  A %.4f  B %.4f   difference %+.4f  95 %% "
+      "[%+.4f, %+.4f] "
       "(paired bootstrap, %d resamples, seed %d)\n",
-      Sanitise(name), result.tasks, result.accuracy_a, result.accuracy_b, result.difference.mean,
-      result.difference.low, result.difference.high, flags.resamples, flags.seed);
+      Sanitise(name), result.tasks, AfterIteration(answer_a.iteration),
+      AfterIteration(answer_b.iteration), result.accuracy_a, result.accuracy_b,
+      result.difference.mean, result.difference.low, result.difference.high, flags.resamples,
+      flags.seed);
   std::cout << absl::StrFormat(
       "  solved by both %d, neither %d, A alone %d, B alone %d   McNemar, exact: p = %.3g\n",
       result.both, result.neither, result.losses, result.wins, result.p);
@@ -168,34 +203,56 @@ absl::Status CompareRecords(const RecordedRun& a, const RecordedRun& b, bool jso
   return absl::OkStatus();
 }
 
+// What two runs have stored; `asked`: answers are not wanted.
+absl::Status CompareStored(const Side& side_a, const Side& side_b, bool asked,
+                           const Globals& globals, Json* out, Answers* a, Answers* b) {
+  auto run_a = RecordedRun::OpenTraces(side_a.path);
+  if (!run_a.ok()) return run_a.status();
+  auto run_b = RecordedRun::OpenTraces(side_b.path);
+  if (!run_b.ok()) return run_b.status();
+  const absl::Status records = CompareRecords(**run_a, **run_b, globals.json, out);
+  if (!records.ok() || asked) return records;
+  for (const auto& [run, side, answers] :
+       {std::tuple{&**run_a, &side_a, a}, std::tuple{&**run_b, &side_b, b}}) {
+    auto stored = StoredAnswers(*run, side->iteration);
+    if (!stored.ok()) return stored.status();
+    if (stored->empty()) {
+      return absl::NotFoundError(absl::StrCat(
+          side->path, " has no evaluation ",
+          side->iteration < 0 ? "stored" : absl::StrCat("of iteration ", side->iteration),
+          "; `hone runs show` lists them, --tasks LIST asks both now"));
+    }
+    *answers = *std::move(stored);
+  }
+  return absl::OkStatus();
+}
+
 int Compared(const Flags& flags, const Globals& globals) {
   Json out;
-  const bool runs = IsRun(flags.a) && IsRun(flags.b);
+  const Side side_a = ParseSide(flags.a);
+  const Side side_b = ParseSide(flags.b);
+  std::error_code error;
+  for (const Side* side : {&side_a, &side_b}) {
+    if (std::filesystem::exists(side->path, error)) continue;
+    return Fail(absl::NotFoundError(absl::StrCat("there is no run or policy at ", side->path)),
+                globals);
+  }
+  const bool runs = IsRun(side_a.path) && IsRun(side_b.path);
   if (!runs && flags.tasks.empty()) {
     return Fail(absl::InvalidArgumentError(
-                    "compare: A and B are not both runs; --tasks LIST says what to ask them"),
+                    absl::StrCat("compare: ", IsRun(side_a.path) ? side_b.path : side_a.path,
+                                 " is no run but a policy; --tasks LIST says what to ask both")),
                 globals);
   }
   Answers a;
   Answers b;
   if (runs) {
-    auto run_a = RecordedRun::Open(flags.a);
-    auto run_b = RecordedRun::Open(flags.b);
-    if (!run_a.ok()) return Fail(run_a.status(), globals);
-    if (!run_b.ok()) return Fail(run_b.status(), globals);
-    const absl::Status records = CompareRecords(**run_a, **run_b, globals.json, &out);
-    if (!records.ok()) return Fail(records, globals);
-    if (flags.tasks.empty()) {
-      auto stored_a = StoredAnswers(**run_a);
-      auto stored_b = StoredAnswers(**run_b);
-      if (!stored_a.ok()) return Fail(stored_a.status(), globals);
-      if (!stored_b.ok()) return Fail(stored_b.status(), globals);
-      a = *std::move(stored_a);
-      b = *std::move(stored_b);
-    }
+    const absl::Status stored =
+        CompareStored(side_a, side_b, !flags.tasks.empty(), globals, &out, &a, &b);
+    if (!stored.ok()) return Fail(stored, globals);
   }
   if (!flags.tasks.empty()) {
-    for (const auto& [path, answers] : {std::pair{&flags.a, &a}, std::pair{&flags.b, &b}}) {
+    for (const auto& [path, answers] : {std::pair{&side_a.path, &a}, std::pair{&side_b.path, &b}}) {
       auto evaluated = Evaluated(*path, flags, globals);
       if (!evaluated.ok()) return Fail(evaluated.status(), globals);
       *answers = *std::move(evaluated);
@@ -205,7 +262,8 @@ int Compared(const Flags& flags, const Globals& globals) {
   for (const auto& [name, ours] : a) {
     const auto theirs = b.find(name);
     if (theirs == b.end()) continue;
-    const PairedResult result = ComparePaired(ours, theirs->second, flags.seed, flags.resamples);
+    const PairedResult result =
+        ComparePaired(ours.tasks, theirs->second.tasks, flags.seed, flags.resamples);
     if (result.tasks == 0) continue;
     if (globals.json) {
       out["evaluations"].push_back(PairJson(name, result, ours, theirs->second, flags));
@@ -221,7 +279,9 @@ int Compared(const Flags& flags, const Globals& globals) {
 
 Action SetUpCompare(CLI::App& app, const Globals& globals) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("A", flags->a, "a run's directory, or a policy's")->required();
+  app.add_option("A", flags->a,
+                 "a run's directory (RUN@ITERATION: its evaluations of then), or a policy's")
+      ->required();
   app.add_option("B", flags->b, "the other")->required();
   app.add_option("--tasks", flags->tasks,
                  "generators, task files or data sets to ask both now, greedily; default: the last "

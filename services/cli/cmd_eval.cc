@@ -92,10 +92,11 @@ absl::Status WriteItems(const std::string& path, const std::vector<Evaluation>& 
   return absl::OkStatus();
 }
 
-void Print(const Evaluation& evaluation) {
-  std::cout << absl::StrFormat("%s  n %d  k %d  accuracy %.4f  95 %% [%.4f, %.4f]\n",
-                               evaluation.name, evaluation.n, evaluation.k, evaluation.accuracy,
-                               evaluation.ci_low, evaluation.ci_high);
+void Print(const Evaluation& evaluation, double temperature) {
+  std::cout << absl::StrFormat(
+      "%s  n %d  k %d  %s  accuracy %.4f  95 %% [%.4f, %.4f]\n", evaluation.name, evaluation.n,
+      evaluation.k, temperature == 0 ? "greedy" : absl::StrCat("temperature ", temperature),
+      evaluation.accuracy, evaluation.ci_low, evaluation.ci_high);
   for (const auto& [k, value] : evaluation.pass_at_k) {
     if (evaluation.k > 1) std::cout << absl::StrFormat("  pass@%d %.4f", k, value);
   }
@@ -160,7 +161,7 @@ int Eval(const EvalFlags& flags, const Globals& globals) {
     if (globals.json) {
       rows.push_back(Json::parse(EvaluationRow(evaluation)));
     } else {
-      Print(evaluation);
+      Print(evaluation, OptionsOf(flags, *policy).rollout.sampling.temperature);
     }
   }
   if (globals.json) WriteRow({{"tasks", rows}});

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "policy/checkpoint/checkpoint.h"
 #include "policy/checkpoint/checkpoint_directory.h"
 #include "rollout/store/retention.h"
 #include "rollout/store/store.h"
@@ -85,13 +86,13 @@ int List(const RunsFlags& flags, const Globals& globals) {
   if (rows.empty()) std::cout << "no runs under " << flags.root << "\n";
   for (const Json& row : rows) {
     if (row.contains("error")) {
-      std::cout << row["path"].get<std::string>() << "  "
+      std::cout << Sanitise(row["path"].get<std::string>()) << "  "
                 << Sanitise(row["error"].get<std::string>()) << "\n";
       continue;
     }
-    std::cout << absl::StrFormat("%-28s %5d iterations  %-18s %s\n", row["path"].get<std::string>(),
-                                 row["iterations"].get<int64_t>(), row.value("state", ""),
-                                 Accuracy(row));
+    std::cout << absl::StrFormat(
+        "%-28s %5d iterations  %-18s %s\n", Sanitise(row["path"].get<std::string>()),
+        row["iterations"].get<int64_t>(), row.value("state", ""), Accuracy(row));
   }
   return kDone;
 }
@@ -163,12 +164,34 @@ absl::StatusOr<Removed> ShrinkStore(const RunsFlags& flags) {
   return removed;
 }
 
+// Before anything goes: what stays is to be whole, so that what goes can be made again.
+absl::Status CheckWhatStays(const CheckpointDirectory& checkpoints, const RunsFlags& flags) {
+  auto all = checkpoints.List();
+  if (!all.ok()) return all.status();
+  bool base = false;
+  for (size_t i = 0; i < all->size(); ++i) {
+    const CheckpointEntry& entry = (*all)[i];
+    base |= entry.version == 0;
+    if (entry.version != 0 && i >= static_cast<size_t>(flags.keep)) continue;  // newest first
+    const absl::Status whole = VerifyCheckpoint(entry.path);
+    if (whole.ok()) continue;
+    return absl::DataLossError(absl::StrCat("nothing was removed: ", entry.path,
+                                            " would stay, and is damaged: ", whole.message()));
+  }
+  if (base || flags.traces.keeps_all()) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("nothing was removed: without the checkpoint of version 0 in ", flags.path,
+                   " traces that go could not be made again"));
+}
+
 // Old checkpoints and what killed processes left. What is gone can be made again from version 0.
 int Gc(const RunsFlags& flags, const Globals& globals) {
   auto directory = RunDirectory::Resume(flags.path);  // holds the lock
   if (!directory.ok()) return Fail(directory.status(), globals);
   const uint64_t before = BytesUnder(flags.path);
   CheckpointDirectory checkpoints((*directory)->checkpoints());
+  const absl::Status stays = CheckWhatStays(checkpoints, flags);
+  if (!stays.ok()) return Fail(stays, globals);
   auto leftovers = checkpoints.RemoveLeftovers();
   if (!leftovers.ok()) return Fail(leftovers.status(), globals);
   auto pruned = checkpoints.Prune(flags.keep);

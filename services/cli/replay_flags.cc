@@ -18,6 +18,8 @@ void AddReplayFlags(CLI::App& app, ReplayFlags& flags) {
       ->capture_default_str();
   app.add_option("--bases", flags.bases,
                  "where the base is found or pretrained again, if the run's own copy is damaged");
+  app.add_flag("--trust", flags.trust,
+               "let verifiers that a file of `hone export` brings run their programs here");
 }
 
 absl::StatusOr<IterationRange> ParseIterations(const std::string& text, const RecordedRun& run) {
@@ -48,6 +50,7 @@ absl::StatusOr<std::unique_ptr<OpenedReplay>> OpenedReplay::Open(const ReplayFla
   options.threads = ThreadsOrCores(flags.threads);
   options.bases_directory = flags.bases;
   options.stored_verdicts = flags.stored_verdicts;
+  options.trust = flags.trust;
   options.progress = [progress = opened->progress_.get()](int64_t iteration, int64_t last) {
     progress->Update(iteration, last);
   };

@@ -20,6 +20,7 @@ struct ReplayFlags {
   std::string bases;
   int threads = 0;  // 0: all cores
   bool stored_verdicts = false;
+  bool trust = false;
 };
 
 void AddReplayFlags(CLI::App& app, ReplayFlags& flags);

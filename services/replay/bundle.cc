@@ -33,7 +33,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kBlock = 512;
 constexpr char kManifest[] = "manifest.json";
-constexpr uint64_t kMaxManifestBytes = 64 << 20;
+constexpr uint64_t kMaxManifestBytes = 1 << 20;   // some 7,000 files
 constexpr uint64_t kMaxFileBytes = 077777777777;  // eleven octal digits: 8 GiB - 1
 
 struct Entry {
@@ -251,7 +251,7 @@ class Unpacker {
       return Damaged(file_, "its manifest is none");
     }
     const int64_t version = manifest["format_version"];
-    if (version > 1) {
+    if (version != 1) {
       return absl::FailedPreconditionError(
           absl::StrCat(file_, " has format version ", version, "; this binary reads version 1"));
     }

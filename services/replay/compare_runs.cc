@@ -119,23 +119,26 @@ absl::StatusOr<Divergence> FirstDivergence(const RecordedRun& a, const RecordedR
   return divergence;
 }
 
-absl::StatusOr<std::map<std::string, JudgedTasks>> StoredAnswers(const RecordedRun& run) {
+absl::StatusOr<std::map<std::string, StoredAnswer>> StoredAnswers(const RecordedRun& run,
+                                                                  int64_t iteration) {
   auto evaluations = run.store().Evaluations();
   if (!evaluations.ok()) return evaluations.status();
   std::map<std::string, const StoredEvaluation*> last;
   for (const StoredEvaluation& one : *evaluations) {
+    if (iteration >= 0 && one.iteration != iteration) continue;
     const StoredEvaluation*& at =
         last[std::string(absl::StripSuffix(one.evaluation.name, "/full"))];
     if (at == nullptr || one.iteration >= at->iteration) at = &one;
   }
-  std::map<std::string, JudgedTasks> answers;
+  std::map<std::string, StoredAnswer> answers;
   for (const auto& [name, stored] : last) {
     auto completions =
         EvaluationCompletions(run.store(), stored->iteration, stored->evaluation.name);
     if (!completions.ok()) return completions.status();
     const auto& items = stored->evaluation.items;
     const auto prompts = PromptsOf(run, name, static_cast<int64_t>(items.size()));
-    JudgedTasks& tasks = answers[name];
+    answers[name].iteration = stored->iteration;
+    JudgedTasks& tasks = answers[name].tasks;
     for (const EvaluationItem& item : items) {
       JudgedTask& task = tasks[item.task_hash];
       task.id = item.task_id;

@@ -35,8 +35,14 @@ struct JudgedTask {
 };
 using JudgedTasks = std::map<std::string, JudgedTask>;  // by the task's hash
 
-// By evaluation name without "/full": the last stored evaluation of each.
-absl::StatusOr<std::map<std::string, JudgedTasks>> StoredAnswers(const RecordedRun& run);
+struct StoredAnswer {
+  int64_t iteration = 0;  // after which it was asked
+  JudgedTasks tasks;
+};
+// By evaluation name without "/full": the last stored evaluation of each, or that of an iteration
+// (negative: the last).
+absl::StatusOr<std::map<std::string, StoredAnswer>> StoredAnswers(const RecordedRun& run,
+                                                                  int64_t iteration = -1);
 JudgedTasks AnswersOf(const Evaluation& evaluation, const std::vector<Task>& tasks);
 
 struct PairedResult {

@@ -47,6 +47,8 @@ class RecordedRun {
   ~RecordedRun();
 
   const std::string& path() const { return path_; }
+  // It came as one file, perhaps from a stranger.
+  bool from_file() const { return temporary_ != nullptr; }
   const v1::RunConfig& config() const { return config_; }
   const RunRecord& record() const { return record_; }
   Store& store() const { return *store_; }

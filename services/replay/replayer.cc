@@ -230,6 +230,13 @@ absl::Status Replayer::LookAtCheckpoint(ReplayReport& report) {
 
 absl::StatusOr<const VerifierPool*> Replayer::Verifiers() {
   if (verifiers_ == nullptr) {
+    for (const v1::VerifierConfig& own : config_.verifiers()) {
+      if (!run_.from_file() || options_.trust || absl::StartsWith(own.spec(), "rules:")) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          "this file brings a verifier of its own, '", own.name(), "' (", own.spec(),
+          "), which would run or be asked from here. Look at it (`tar xOf FILE config.textproto`), "
+          "then say --trust"));
+    }
     auto verifiers = MakeVerifiers(VerifierSetups(config_), "");
     if (!verifiers.ok()) return verifiers.status();
     verifiers_ = *std::move(verifiers);

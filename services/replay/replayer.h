@@ -29,6 +29,7 @@ namespace hone {
 struct ReplayOptions {
   int threads = 1;
   std::string bases_directory;   // where a damaged base may be found or is made again; may be empty
+  bool trust = false;            // a file's own verifiers may run their programs here
   bool stored_verdicts = false;  // do not verify again: for verifiers that do not repeat themselves
   std::function<void(int64_t iteration, int64_t last)> progress;
   std::function<void(const std::string& text)> note;

@@ -126,6 +126,11 @@ absl::StatusOr<HttpResponse> Report(RunSet& runs, const HttpRequest& request) {
   }
   const absl::StatusOr<std::unique_ptr<RecordedRun>> run = RecordedRun::OpenTraces(path);
   if (!run.ok()) return run.status();
+  if (*iteration < (*run)->first_iteration() || *iteration > (*run)->last_iteration()) {
+    return absl::NotFoundError(absl::StrCat("this run has iterations ", (*run)->first_iteration(),
+                                            " to ", (*run)->last_iteration(), ", not ",
+                                            *iteration));
+  }
   std::ostringstream out;
   const absl::Status written =
       TraceExport(**run, *iteration, *iteration, /*redact=*/false).WriteHtml(out);

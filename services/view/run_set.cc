@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "services/convert/readable_text.h"
 
 namespace hone::view {
 namespace {
@@ -67,9 +68,9 @@ absl::StatusOr<const Tokenizer*> ViewedRun::TokenizerOf(const std::string& hash)
 
 void RunSet::Add(const std::string& path) {
   if (key_of_path_.count(path) != 0 || runs_.size() >= kMaxRuns) return;
-  // A comma parts keys in addresses.
-  const std::string name =
-      absl::StrReplaceAll(fs::path(path).lexically_normal().filename().string(), {{",", "_"}});
+  // A comma parts keys in addresses, which are UTF-8.
+  const std::string name = absl::StrReplaceAll(
+      Sanitise(fs::path(path).lexically_normal().filename().string()), {{",", "_"}});
   std::string key = name.empty() || name == "." ? "run" : name;
   for (int i = 2; by_key_.count(key) != 0; ++i) key = absl::StrCat(name, "~", i);
   auto run = std::make_shared<ViewedRun>(key, path);

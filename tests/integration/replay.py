@@ -362,6 +362,34 @@ def carried(run, folder):
     hone("export", run, "--redact", "-o", folder + "/no", code=2)
 
 
+def untrusted(run, folder):
+    """A file from a stranger runs no program before it is told that it may."""
+    own, bad = folder + "/own", folder + "/own.tar"
+    shutil.copytree(run, own, symlinks=True)
+    text = open(own + "/config.textproto").read() + (
+        f'verifiers {{ name: "theirs" spec: "exec:/usr/bin/touch {folder}/ran" }}\n')
+    open(own + "/config.textproto", "w").write(text)
+    sql(own, "UPDATE run SET config = ?", text)
+    hone("export", own, "--iterations", "4..6", "-o", bad)
+    done = subprocess.run([HONE, "replay", bad, "--iteration", "4", "--quiet"], capture_output=True, text=True)
+    assert done.returncode == 2 and "--trust" in done.stderr and "exec:" in done.stderr, done
+    assert not os.path.exists(folder + "/ran")
+
+
+def damaged_before_gc(run):
+    with Copy(run) as copy:
+        shutil.rmtree(copy + "/checkpoints/step-000000")
+        hone("runs", "gc", copy, "--keep-every", 4, code=6)
+        assert sql(copy, "SELECT count(*) FROM task_group WHERE content IS NOT NULL") == [(0,)]
+    with Copy(run) as copy:
+        path = copy + "/checkpoints/step-000016/model.safetensors"
+        data = bytearray(open(path, "rb").read())
+        data[-5] ^= 1
+        open(path, "wb").write(data)
+        hone("runs", "gc", copy, "--keep", 1, code=6)
+        assert os.path.exists(copy + "/checkpoints/step-000012")
+
+
 def retrained(run, folder):
     same, other = folder + "/same", folder + "/other"
     hone("retrain", run, "--from", 1, "--set", "clip_high=0.2", "--out", same, "--quiet")
@@ -414,6 +442,9 @@ def adapters(config, folder, bases):
 
 def main():
     folder = tempfile.mkdtemp(prefix="hone_replay_")
+    # What is left behind in it is this test's own.
+    os.environ["TMPDIR"] = tempfile.tempdir = folder + "/tmp"
+    os.mkdir(tempfile.tempdir)
     try:
         config, run, bases = folder + "/small.textproto", folder + "/run", folder + "/bases"
         open(config, "w").write("# SPDX-License-Identifier: Apache-2.0\n" + CONFIG)
@@ -439,6 +470,8 @@ def main():
         refusals(run)
         otherwise(run)
         carried(run, folder)
+        untrusted(run, folder)
+        damaged_before_gc(run)
         retrained(run, folder)
         bisected(run)
         adapters(config, folder, bases)

@@ -214,7 +214,7 @@ def ends(process, number, code, seconds):
     return text
 
 
-def trains_for_workers(out, address):
+def trainer_of(out, address):
     more = ["--set", "learner.iterations=60", "--workers", "0", "--listen", address]
     return start(*command(out, *more)[1:])
 
@@ -232,7 +232,7 @@ def a_run_whose_only_worker_is_gone_says_so_and_the_first_sigterm_ends_it_saved(
     check(train(whole, "--set", "learner.iterations=60").returncode == 0, "no run")
     address = "unix:" + os.path.join(WORK, "trainer.sock")
     out = os.path.join(WORK, "lonely")
-    trainer = trains_for_workers(out, address)
+    trainer = trainer_of(out, address)
     agent = start("rollout", "--trainer", address)
     iterations_of(out, 3)
     agent.kill()
@@ -248,7 +248,7 @@ def a_run_whose_only_worker_is_gone_says_so_and_the_first_sigterm_ends_it_saved(
 
 def a_run_that_no_worker_ever_joined_ends_at_the_first_sigint():
     out = os.path.join(WORK, "nobody")
-    trainer = trains_for_workers(out, "unix:" + os.path.join(WORK, "nobody.sock"))
+    trainer = trainer_of(out, "unix:" + os.path.join(WORK, "nobody.sock"))
     end = time.time() + 60
     while not os.path.exists(os.path.join(out, "checkpoints", "latest")):
         check(time.time() < end, "no first checkpoint")
@@ -265,7 +265,7 @@ def workers_whose_trainer_is_gone_say_so_at_once_and_end_at_the_first_sigterm():
     # One that dies under them.
     address = "unix:" + os.path.join(WORK, "dying.sock")
     out = os.path.join(WORK, "dying")
-    trainer = trains_for_workers(out, address)
+    trainer = trainer_of(out, address)
     agent = start("rollout", "--trainer", address)
     iterations_of(out, 2)
     trainer.kill()

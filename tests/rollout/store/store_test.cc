@@ -505,6 +505,28 @@ TEST(Store, CountsTheTimeItSpendsWriting) {
   EXPECT_GT(store->stats().bytes, 4096);
 }
 
+TEST(Store, RefusesViewsAndTriggersThatItDidNotMake) {
+  for (const char* spoil :
+       {"ALTER TABLE task RENAME TO task_real; CREATE VIEW task AS WITH RECURSIVE c (x) AS "
+        "(SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS n FROM c",
+        "DROP VIEW metrics; CREATE VIEW metrics AS SELECT 1 AS iteration",
+        "CREATE TRIGGER t AFTER INSERT ON task BEGIN DELETE FROM task; END"}) {
+    Folder folder;
+    OpenStore(folder.File(), Store::Mode::kCreate).reset();
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open(folder.File().c_str(), &db), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(db, "CREATE VIEW mine AS SELECT 1", nullptr, nullptr, nullptr),
+              SQLITE_OK);
+    sqlite3_close(db);
+    EXPECT_TRUE(Store::Open(folder.File(), Store::Mode::kReadOnly).ok());  // nobody reads it
+    ASSERT_EQ(sqlite3_open(folder.File().c_str(), &db), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(db, spoil, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+    sqlite3_close(db);
+    const absl::Status status = Store::Open(folder.File(), Store::Mode::kReadOnly).status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  }
+}
+
 TEST(LaterVerdicts, StandBehindTheLiveOneAndChangeNoHash) {
   Folder folder;
   RandomGroups random(5);
