@@ -194,7 +194,9 @@ absl::Status CompareRecords(const RecordedRun& a, const RecordedRun& b, bool jso
     return absl::OkStatus();
   }
   std::cout << (config.empty() ? "the same config\n" : "config, A | B\n" + Sanitise(config));
-  if (divergence->iteration == 0) {
+  if (divergence->iteration == 0 && divergence->common == 0) {
+    std::cout << "no iteration of both has weights to compare\n";
+  } else if (divergence->iteration == 0) {
     std::cout << "the same weights through all " << divergence->common << " common iterations\n";
   } else {
     std::cout << divergence->common << " iterations the same; they part in iteration "

@@ -106,6 +106,7 @@ absl::StatusOr<Divergence> FirstDivergence(const RecordedRun& a, const RecordedR
     auto theirs = WeightsAfter(b, i);
     if (!ours.ok()) return ours.status();
     if (!theirs.ok()) return theirs.status();
+    if (ours->empty() && theirs->empty()) continue;  // imported: none are behind them
     if (*ours == *theirs) {
       ++divergence.common;
       continue;
