@@ -166,6 +166,13 @@ absl::StatusOr<std::optional<Trajectory>> WhatIsLeft(Store& store, const std::st
   return std::optional<Trajectory>();
 }
 
+absl::StatusOr<int64_t> GroupsWithoutTraces(Store& store) {
+  Store::State& state = StoreAccess::Of(store);
+  std::lock_guard<std::mutex> lock(state.mutex);
+  if (state.schema_version < 3) return int64_t{0};
+  return state.db->Value("SELECT count(*) FROM task_group WHERE content IS NOT NULL");
+}
+
 absl::Status Compact(Store& store) {
   Store::State& state = StoreAccess::Of(store);
   std::lock_guard<std::mutex> lock(state.mutex);

@@ -38,6 +38,9 @@ absl::StatusOr<Removed> RemoveTraces(Store& store, const Retention& retention, i
 absl::StatusOr<std::optional<Trajectory>> WhatIsLeft(Store& store, const std::string& id,
                                                      absl::Status* gone);
 
+// Whose tokens and texts were not kept, so that no search finds them.
+absl::StatusOr<int64_t> GroupsWithoutTraces(Store& store);
+
 // Gives the pages that are free back to the file system. Needs as much room as the store holds.
 // UNAVAILABLE while another process has it open to write.
 absl::Status Compact(Store& store);

@@ -219,6 +219,7 @@ int Remove(const RunsFlags& flags, const Globals& globals) {
   run->reset();
   auto directory = RunDirectory::Resume(flags.path);
   if (!directory.ok()) return Fail(directory.status(), globals);
+  const uint64_t bytes = BytesUnder(flags.path);
   // First out of the way, so that half a run never has the name of a whole one.
   const std::string gone =
       absl::StrCat(fs::path(flags.path).lexically_normal().string(), ".tmp-rm");
@@ -230,7 +231,11 @@ int Remove(const RunsFlags& flags, const Globals& globals) {
         absl::UnknownError(absl::StrCat("cannot remove ", flags.path, ": ", error.message())),
         globals);
   }
-  std::cout << (globals.json ? "{\"removed\":true}" : "removed") << "\n";
+  if (globals.json) {
+    WriteRow({{"removed", true}, {"bytes", bytes}});
+  } else {
+    std::cout << "removed " << Sanitise(flags.path) << ", " << bytes << " bytes\n";
+  }
   return kDone;
 }
 

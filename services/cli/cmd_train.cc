@@ -146,6 +146,14 @@ std::string EvaluationArgument(const v1::TaskSourceConfig& source) {
   return source.path().empty() ? source.generator() : source.path();
 }
 
+// Beyond both intervals.
+bool Rose(const TrainSummary& summary) {
+  const Json before = Json::parse(summary.before.row_json, nullptr, false);
+  const Json after = Json::parse(summary.after.row_json, nullptr, false);
+  return before.is_object() && after.is_object() &&
+         after.value("ci_low", 0.0) > before.value("ci_high", 1.0);
+}
+
 void PrintSummary(const TrainSummary& summary, const v1::RunConfig& config) {
   if (summary.already_finished) std::cout << "This run was finished already.\n";
   std::cout << "\n";
@@ -165,7 +173,7 @@ void PrintSummary(const TrainSummary& summary, const v1::RunConfig& config) {
       "\n  pretraining %.1f s   training %.1f s   evaluation %.1f s   "
       "generator/learner gap %g\n",
       summary.pretrain_s, summary.train_s, summary.eval_s, summary.max_gap);
-  if (config.name() == "quickstart") {
+  if (config.name() == "quickstart" && Rose(summary)) {
     std::cout
         << "\n  What this shows: RL amplifies rare traces that the base already has. It does\n"
            "  not invent them: with none in pretraining it finds nothing\n"

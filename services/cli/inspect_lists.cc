@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "rollout/store/browse.h"
 #include "rollout/store/group_query.h"
+#include "rollout/store/retention.h"
 #include "rollout/store/row_query.h"
 #include "services/cli/jsonl.h"
 
@@ -219,6 +220,10 @@ int ListTrajectories(Store& store, const ListFlags& flags, const Globals& global
             << " trajectories; --trajectory ID shows one whole\n";
   if (listed->unsearched_texts > 0) {
     std::cerr << listed->unsearched_texts << " texts are not indexed yet and were not searched\n";
+  }
+  const auto gone = flags.search.empty() ? int64_t{0} : GroupsWithoutTraces(store);
+  if (gone.ok() && *gone > 0) {
+    std::cerr << "texts of " << *gone << " groups were not kept and not searched\n";
   }
   return kDone;
 }

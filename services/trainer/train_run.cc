@@ -60,6 +60,7 @@ class TrainRun {
   absl::StatusOr<TrainSummary> RunLogged();
   absl::Status WithResume(const absl::Status& error) const;
   absl::Status OpenDirectory();
+  void ForgetDirectory();
   absl::Status CheckSameConfig();
   absl::Status FindCheckpoint();
   absl::Status OpenStore();
@@ -84,6 +85,8 @@ class TrainRun {
   TrainPosition position_;
   std::string checkpoint_;  // folder to go on from; empty: from the base
   std::unique_ptr<RunDirectory> directory_;
+  bool made_directory_ = false;       // by this attempt
+  bool began_ = false;                // it has an attempt in the store
   std::unique_ptr<RunLog> log_;       // once the directory is ours
   SchedulerCounts scheduler_counts_;  // as logged last
   std::unique_ptr<Store> store_;
@@ -149,6 +152,7 @@ absl::Status TrainRun::OpenDirectory() {
                                             : RunDirectory::Create(request_.out);
   if (!directory.ok()) return directory.status();
   directory_ = *std::move(directory);
+  made_directory_ = !(request_.resume && there);
   log_ = std::make_unique<RunLog>(directory_->File("logs/train.log"));
   Log(LogLevel::kInfo, absl::StrCat(there ? "resumed" : "began", ", run ", run_id_, ", threads ",
                                     request_.threads, ", workers ", request_.workers));
@@ -457,9 +461,20 @@ absl::Status TrainRun::Execute() {
   return WriteSummary(loop);
 }
 
+// A config that names what is not there leaves no run behind: the mended one may have the name.
+void TrainRun::ForgetDirectory() {
+  log_.reset();
+  store_.reset();
+  directory_.reset();
+  std::error_code error;
+  fs::remove_all(request_.out, error);
+}
+
 absl::StatusOr<TrainSummary> TrainRun::Run() {
   auto summary = RunLogged();
-  if (!summary.ok()) {
+  if (absl::IsInvalidArgument(summary.status()) && made_directory_ && !began_) {
+    ForgetDirectory();
+  } else if (!summary.ok()) {
     Log(LogLevel::kError, std::string(summary.status().message()));
   } else if (!summary->already_finished) {
     Log(LogLevel::kInfo, summary->end == TrainEnd::kInterrupted
@@ -503,6 +518,7 @@ absl::StatusOr<TrainSummary> TrainRun::RunLogged() {
   attempt.environment_json = environment;
   auto number = store_->BeginAttempt(attempt);
   if (!number.ok()) return number.status();
+  began_ = true;
   absl::Status executed = Execute();
   const std::string reason = !executed.ok() ? absl::StrCat("failed: ", executed.message())
                              : summary_.end == TrainEnd::kInterrupted ? "interrupted"

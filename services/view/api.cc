@@ -3,14 +3,19 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "rollout/store/browse.h"
 #include "services/trainer/resources.h"
 #include "services/view/api_parts.h"
@@ -127,27 +132,51 @@ absl::StatusOr<Json> GetRun(RunSet& runs, const HttpRequest& request) {
 }
 
 // Named figures of a run from after an iteration on; without names, what names there are.
+// The curve of an evaluation has those before and after training as well, which are of more tasks
+// and no metric of an iteration.
+using Points = std::vector<MetricPoint>;
+absl::StatusOr<std::map<std::string, Points>> MetricsOf(const OpenRun& open) {
+  std::map<std::string, Points> metrics = open.index().metrics();
+  const absl::StatusOr<std::vector<EvaluationSummary>> summaries =
+      ReadEvaluationSummaries(open.store());
+  if (!summaries.ok()) return summaries.status();
+  for (const EvaluationSummary& summary : *summaries) {
+    Points& points =
+        metrics[absl::StrCat("eval/", absl::StripSuffix(summary.name, "/full"), "/accuracy")];
+    const auto at = std::lower_bound(
+        points.begin(), points.end(), summary.iteration,
+        [](const MetricPoint& point, int64_t iteration) { return point.iteration < iteration; });
+    if (at == points.end() || at->iteration != summary.iteration) {
+      points.insert(at, {summary.iteration, summary.accuracy});
+    } else if (absl::EndsWith(summary.name, "/full")) {
+      at->value = summary.accuracy;
+    }
+  }
+  return metrics;
+}
+
 absl::StatusOr<Json> GetMetrics(RunSet& runs, const HttpRequest& request) {
   const absl::StatusOr<OpenRun> open = OpenNamed(runs, request);
   if (!open.ok()) return open.status();
   const absl::StatusOr<int64_t> after =
       NumberOf(request, "after", 0, 0, std::numeric_limits<int64_t>::max());
   if (!after.ok()) return after.status();
-  const std::map<std::string, std::vector<MetricPoint>>& metrics = open->index().metrics();
+  const absl::StatusOr<std::map<std::string, Points>> metrics = MetricsOf(*open);
+  if (!metrics.ok()) return metrics.status();
   Json json{{"run", open->run->key}, {"iteration", open->index().last_iteration()}};
   if (request.query.count("names") == 0) {
     json["names"] = Json::array();
-    for (const auto& [name, points] : metrics) json["names"].push_back(name);
+    for (const auto& [name, points] : *metrics) json["names"].push_back(name);
     return json;
   }
   Json& series = json["series"] = Json::object();
   for (const absl::string_view name :
        absl::StrSplit(TextOf(request, "names"), ',', absl::SkipEmpty())) {
     Json& points = series[std::string(name)] = Json::array();
-    const auto found = metrics.find(std::string(name));
-    if (found == metrics.end()) continue;
+    const auto found = metrics->find(std::string(name));
+    if (found == metrics->end()) continue;
     for (const MetricPoint& point : found->second) {
-      if (point.iteration > *after) {
+      if (point.iteration > *after || *after == 0) {
         points.push_back(Json::array({point.iteration, Figure(point.value)}));
       }
     }

@@ -214,6 +214,14 @@ def ends(process, number, code, seconds):
     return text
 
 
+def a_config_that_names_nothing_leaves_no_run():
+    out = os.path.join(WORK, "typo")
+    bad = command(out, "--set", 'policy.freeze="expertz"')
+    done = subprocess.run(bad, capture_output=True, text=True)
+    assert done.returncode == 2 and "expertz" in done.stderr, done
+    assert not os.path.exists(out), os.listdir(out)
+
+
 def trainer_of(out, address):
     more = ["--set", "learner.iterations=60", "--workers", "0", "--listen", address]
     return start(*command(out, *more)[1:])

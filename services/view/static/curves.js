@@ -25,7 +25,8 @@ export async function show(main, p, context) {
   for (const key of usable.slice(0, 20)) {
     for (const name of (await get("/api/metrics", {run: key}, context.signal)).names) names.add(name);
   }
-  const metrics = new Set((p.m ? p.m.split(",") : FIRST).filter((name) => names.has(name)));
+  const evaluated = [...names].filter((name) => /^eval\/.*\/accuracy$/.test(name)).slice(0, 3);
+  const metrics = new Set((p.m ? p.m.split(",") : [...evaluated, ...FIRST]).filter((name) => names.has(name)));
   let keep = Number(p.smooth ?? 0);
   const series = new Map();  // run -> metric -> points
 

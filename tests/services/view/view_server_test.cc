@@ -246,6 +246,11 @@ TEST_F(ViewServerTest, MetricsComeByNameAndFromAnIterationOn) {
   EXPECT_EQ(StatusOf(Answer("/api/metrics?run=a&names=x&after=-1")), 400);
 }
 
+TEST_F(ViewServerTest, TheCurveOfAnEvaluationBeginsBeforeTraining) {
+  const Json points = Get("/api/metrics?run=a&names=eval/held/accuracy")["series"];
+  EXPECT_EQ(points["eval/held/accuracy"].dump(), "[[0,0.25],[2,0.875]]");
+}
+
 TEST_F(ViewServerTest, AGridAGroupAndATrajectoryAgreeWithTheStore) {
   const Json grid = Get("/api/groups?run=a&iteration=2");
   ASSERT_EQ(grid["groups"].size(), 3u);
