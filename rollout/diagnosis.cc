@@ -35,6 +35,7 @@ class Checks {
 
   std::vector<Finding> Run() {
     Reward();
+    Evaluations();
     Funnel();
     DeadGroups();
     Headroom();
@@ -60,6 +61,25 @@ class Checks {
   void Add(Severity severity, std::string check, std::string says, std::string advice = "") {
     if (severity == Severity::kFine) advice.clear();
     findings_.push_back({severity, std::move(check), std::move(says), std::move(advice)});
+  }
+
+  void Evaluations() {
+    for (const EvaluationFigures& e : figures_.evaluations) {
+      const std::string says = absl::StrCat(
+          e.name, " ", Percent(e.first), " [", Percent(e.first_low), ", ", Percent(e.first_high),
+          "] after iteration ", e.first_iteration, ", ", Percent(e.last), " [", Percent(e.last_low),
+          ", ", Percent(e.last_high), "] after ", e.last_iteration);
+      if (e.last_high < e.first_low) {
+        Add(Severity::kProblem, "evaluation", says,
+            "answers on tasks that are not trained on got worse: lower the learning rate, evaluate "
+            "as rollouts are sampled (evaluation.temperature), go back to an earlier checkpoint");
+      } else if (e.last_low > e.first_high) {
+        Add(Severity::kFine, "evaluation", says);
+      } else {
+        Add(Severity::kNotice, "evaluation", says,
+            "the two cannot be told apart: more iterations, or more tasks (evaluation.limit)");
+      }
+    }
   }
 
   // Rises by less than two standard errors of its own noise: not told from standing still.

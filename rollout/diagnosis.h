@@ -39,6 +39,14 @@ struct GroupFigures {
   int64_t all_right = 0;  // of these: all right
 };
 
+// An evaluation's first and last time, with their 95 % intervals.
+struct EvaluationFigures {
+  std::string name;
+  int64_t first_iteration = 0, last_iteration = 0;  // two, or it is not here
+  double first = 0, first_low = 0, first_high = 0;
+  double last = 0, last_low = 0, last_high = 0;
+};
+
 // What happened from first_iteration to last_iteration.
 struct RunFigures {
   int64_t first_iteration = 0, last_iteration = 0;
@@ -50,6 +58,7 @@ struct RunFigures {
   int64_t right_without_format = 0;  // correct, and the part named format is 0
   // Metrics by name, values in the order of iterations.
   std::map<std::string, std::vector<double>> metrics;
+  std::vector<EvaluationFigures> evaluations;  // of the whole run up to last_iteration
 };
 
 // The metrics that Diagnose looks at; kl ones are found by their prefix policy/kl_.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "rollout/store/query.h"
@@ -88,6 +90,32 @@ absl::Status ReadCounts(SqliteDb& db, RunFigures* figures) {
                  [&](const Statement& row) { figures->right_without_format = row.GetInt(0); });
 }
 
+// An evaluation that has a first and a last time.
+absl::Status ReadEvaluations(SqliteDb& db, RunFigures* figures) {
+  std::vector<EvaluationFigures>& all = figures->evaluations;
+  const absl::Status status =
+      ForRows(db,
+              "SELECT name, iteration, accuracy, ci_low, ci_high FROM evaluation "
+              "WHERE ?1 >= 0 AND iteration <= ?2 AND accuracy IS NOT NULL ORDER BY name, iteration",
+              0, figures->last_iteration, [&](const Statement& row) {
+                const std::string name = row.String(0);
+                if (all.empty() || all.back().name != name) {
+                  all.push_back({name, row.GetInt(1), row.GetInt(1), row.GetReal(2), row.GetReal(3),
+                                 row.GetReal(4), 0, 0, 0});
+                }
+                EvaluationFigures& e = all.back();
+                e.last_iteration = row.GetInt(1);
+                e.last = row.GetReal(2);
+                e.last_low = row.GetReal(3);
+                e.last_high = row.GetReal(4);
+              });
+  all.erase(std::remove_if(
+                all.begin(), all.end(),
+                [](const EvaluationFigures& e) { return e.first_iteration == e.last_iteration; }),
+            all.end());
+  return status;
+}
+
 }  // namespace
 
 absl::StatusOr<RunFigures> ReadRunFigures(Store& store, int64_t first, int64_t last) {
@@ -110,6 +138,7 @@ absl::StatusOr<RunFigures> ReadRunFigures(Store& store, int64_t first, int64_t l
   Transaction snapshot(*state.db);
   absl::Status status = snapshot.BeginRead();
   if (status.ok()) status = ReadCounts(*state.db, &figures);
+  if (status.ok()) status = ReadEvaluations(*state.db, &figures);
   if (!status.ok()) return status;
   return figures;
 }

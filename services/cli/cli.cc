@@ -6,9 +6,11 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "services/cli/cmd_model.h"
 #include "services/cli/cmd_traces.h"
@@ -84,6 +86,16 @@ int RunParsed(int argc, char** argv) {
     for (CLI::App* part : command->get_subcommands({})) {
       part->fallthrough(!part->get_allow_extras());
     }
+  }
+  const auto is_first = [&](const CommandRow& row) {
+    return argv[1] == absl::string_view(row.name);
+  };
+  if (argc > 1 && argv[1][0] != '-' && std::none_of(kCommands.begin(), kCommands.end(), is_first)) {
+    std::string names;
+    for (const CommandRow& row : kCommands) absl::StrAppend(&names, " ", row.name);
+    return Fail(absl::InvalidArgumentError(absl::StrCat("there is no command '", Sanitise(argv[1]),
+                                                        "'; there are:", names)),
+                globals);
   }
   try {
     app.parse(argc, argv);

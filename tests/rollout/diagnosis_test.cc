@@ -100,6 +100,16 @@ TEST(DiagnosisTest, EachIllnessIsNamedAndComesWithAdvice) {
   }
 }
 
+TEST(DiagnosisTest, AnEvaluationThatFellIsAProblemWhateverTheRewardDid) {
+  RunFigures f = Healthy();
+  f.evaluations = {{"held", 0, 10, 0.5, 0.45, 0.55, 0.2, 0.16, 0.24}};
+  EXPECT_EQ(Of(f, "evaluation"), SeverityName(Severity::kProblem));
+  f.evaluations[0].last_high = 0.46;
+  EXPECT_EQ(Of(f, "evaluation"), SeverityName(Severity::kNotice));
+  f.evaluations = {{"held", 0, 10, 0.2, 0.16, 0.24, 0.5, 0.45, 0.55}};
+  EXPECT_EQ(Of(f, "evaluation"), SeverityName(Severity::kFine));
+}
+
 TEST(DiagnosisTest, AnEmptyRunHasNoFindings) {
   EXPECT_TRUE(Diagnose(RunFigures()).empty());
 }
