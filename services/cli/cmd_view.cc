@@ -4,6 +4,7 @@
 #include "services/cli/cmd_view.h"
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -70,6 +71,11 @@ int View(const ViewFlags& flags, const Globals& globals) {
   while (InterruptFlag()->load() == 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+  // Nothing is written here, so a question that takes for ever need not be waited for.
+  std::thread([] {
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    std::_Exit(kDone);
+  }).detach();
   return kDone;
 }
 
@@ -84,7 +90,8 @@ Action SetUpView(CLI::App& app, const Globals& globals) {
                  "ask for the token in this file's first line (mode 0600)");
   app.add_flag("--token", flags->make_token,
                "ask for a token made now and printed; always so beyond this machine");
-  app.add_option("--allow-host", flags->names, "a host name it may be called by");
+  app.add_option("--allow-host", flags->names, "a host name it may be called by")
+      ->allow_extra_args(false);
   return [flags, &globals] { return View(*flags, globals); };
 }
 
