@@ -114,7 +114,7 @@ def a_run_leaves_a_log_and_a_figure_under_every_name_of_the_list():
 
 
 def a_run_that_lost_its_verifier_goes_on_with_resume_to_the_same_hashes():
-    whole, out = os.path.join(WORK, "whole"), os.path.join(WORK, "outage")
+    whole, out = os.path.join(WORK, "strict"), os.path.join(WORK, "outage")
     # One completion of 32 may be left out by default, and is counted: no longer the same run.
     more = ["--set", "learner.iterations=60", "--set", "rewards.max_outage_share=0"]
     check(train(whole, *more).returncode == 0, "the whole run")
@@ -159,7 +159,8 @@ def a_damaged_config_of_a_run_is_named_and_touches_nothing():
 
 
 def a_full_disk_stops_a_run_that_goes_on_to_the_same_hashes_once_there_is_room():
-    whole = os.path.join(WORK, "whole")  # of 60 iterations, made above
+    whole = os.path.join(WORK, "whole")
+    check(train(whole, "--set", "learner.iterations=60").returncode == 0, "the whole run")
     disk = os.path.join(WORK, "disk")
     os.mkdir(disk)
     for size in ["200k", "500k", "900k", "1500k", "2500k"]:
