@@ -4,7 +4,6 @@
 #include <sqlite3.h>
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <utility>
 
@@ -30,15 +29,6 @@ class TimeLimit {
   sqlite3* handle_;
   absl::Time end_;
 };
-
-absl::Status EachRow(Statement& row, const std::function<void(const Statement&)>& take) {
-  while (true) {
-    const absl::StatusOr<bool> more = row.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) return absl::OkStatus();
-    take(row);
-  }
-}
 
 // At most `limit` bytes, ending at a character; 0: all.
 std::string Cut(absl::string_view text, size_t limit) {
@@ -168,7 +158,7 @@ absl::StatusOr<TextMatches> SearchTexts(Store& store, const TrajectoryIndex& ind
     Statement row =
         state.db->Prepare("SELECT rowid FROM text_index WHERE text_index MATCH ? ORDER BY rowid");
     row.Text(query);
-    status = EachRow(row, [&](const Statement& read) { segments.push_back(read.GetInt(0)); });
+    status = ForEachRow(row, [&](const Statement& read) { segments.push_back(read.GetInt(0)); });
   }
   if (status.ok()) status = MatchedTrajectories(*state.db, index, segments, &matches.trajectories);
   if (absl::IsCancelled(status)) {
@@ -197,7 +187,7 @@ absl::StatusOr<std::vector<Judgement>> ReadJudgements(Store& store, int64_t n) {
       "WHERE v.n >= ?1 << 12 AND v.n < (?1 + 1) << 12 ORDER BY v.n");
   row.Int(n);
   std::vector<Judgement> judgements;
-  const absl::Status status = EachRow(row, [&](const Statement& read) {
+  const absl::Status status = ForEachRow(row, [&](const Statement& read) {
     judgements.push_back({read.String(0), read.GetInt(1) != 0, read.String(2), read.String(3),
                           read.String(4), read.String(5), read.GetInt(6), read.GetInt(7)});
   });
@@ -215,7 +205,7 @@ absl::StatusOr<std::vector<std::string>> ReadChannelNames(Store& store, int64_t 
   row.Int(first).Int(n);
   std::vector<std::string> names;
   const absl::Status status =
-      EachRow(row, [&](const Statement& read) { names.push_back(read.String(0)); });
+      ForEachRow(row, [&](const Statement& read) { names.push_back(read.String(0)); });
   if (!status.ok()) return status;
   return names;
 }
@@ -227,21 +217,21 @@ absl::StatusOr<std::vector<LostCompletion>> ReadLost(Store& store, int64_t group
       "SELECT position, outcome, detail FROM dropped WHERE \"group\" = ? ORDER BY position");
   row.Int(group_n);
   std::vector<LostCompletion> lost;
-  const absl::Status status = EachRow(row, [&](const Statement& read) {
+  const absl::Status status = ForEachRow(row, [&](const Statement& read) {
     lost.push_back({read.GetInt(0), read.String(1), read.String(2)});
   });
   if (!status.ok()) return status;
   return lost;
 }
 
-absl::StatusOr<std::vector<EvaluationSummary>> ReadEvaluationSummaries(Store& store) {
+absl::StatusOr<std::vector<EvaluationOutcome>> ReadEvaluationOutcomes(Store& store) {
   Store::State& state = StoreAccess::Of(store);
   std::lock_guard<std::mutex> lock(state.mutex);
   Statement row = state.db->Prepare(
       "SELECT iteration, version, name, n, k, truncated, outages, accuracy, ci_low, ci_high "
       "FROM evaluation ORDER BY iteration, name");
-  std::vector<EvaluationSummary> summaries;
-  const absl::Status status = EachRow(row, [&](const Statement& read) {
+  std::vector<EvaluationOutcome> summaries;
+  const absl::Status status = ForEachRow(row, [&](const Statement& read) {
     summaries.push_back({read.GetInt(0), read.GetInt(1), read.String(2), read.GetInt(3),
                          read.GetInt(4), read.GetInt(5), read.GetInt(6), read.GetReal(7),
                          read.GetReal(8), read.GetReal(9)});
@@ -265,7 +255,7 @@ absl::StatusOr<std::vector<EvaluatedCompletion>> ReadEvaluated(Store& store, int
   row.Int(iteration).Any(name);
   if (position >= 0) row.Int(position);
   std::vector<EvaluatedCompletion> completions;
-  const absl::Status status = EachRow(row, [&](const Statement& read) {
+  const absl::Status status = ForEachRow(row, [&](const Statement& read) {
     EvaluatedCompletion& one = completions.emplace_back();
     one.position = read.GetInt(0);
     one.sample = read.GetInt(1);
@@ -290,7 +280,7 @@ absl::StatusOr<std::vector<RunEvent>> ReadEvents(Store& store, int64_t limit) {
       "ORDER BY iteration DESC LIMIT ?1) ORDER BY iteration");
   row.Int(limit);
   std::vector<RunEvent> events;
-  const absl::Status status = EachRow(row, [&](const Statement& read) {
+  const absl::Status status = ForEachRow(row, [&](const Statement& read) {
     events.push_back({read.GetInt(0), read.GetInt(1), read.String(2), read.String(3)});
   });
   if (!status.ok()) return status;

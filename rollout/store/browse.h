@@ -66,13 +66,13 @@ struct LostCompletion {
 absl::StatusOr<std::vector<LostCompletion>> ReadLost(Store& store, int64_t group_n);
 
 // An evaluation's figures without its items.
-struct EvaluationSummary {
+struct EvaluationOutcome {
   int64_t iteration = 0, version = 0;
   std::string name;
   int64_t n = 0, k = 0, truncated = 0, outages = 0;
   double accuracy = 0, ci_low = 0, ci_high = 0;
 };
-absl::StatusOr<std::vector<EvaluationSummary>> ReadEvaluationSummaries(Store& store);
+absl::StatusOr<std::vector<EvaluationOutcome>> ReadEvaluationOutcomes(Store& store);
 
 // Completions of one evaluation, by task and sample; texts only where `position` >= 0 asks for one
 // task's.

@@ -18,12 +18,10 @@ absl::StatusOr<std::vector<int64_t>> IterationsToDo(SqliteDb& db, const Retentio
       "AND (?2 = 0 OR iteration % ?2 <> 0) ORDER BY iteration");
   row.Int(last).Int(retention.every);
   std::vector<int64_t> iterations;
-  while (true) {
-    const absl::StatusOr<bool> more = row.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) return iterations;
-    iterations.push_back(row.GetInt(0));
-  }
+  const absl::Status status =
+      ForEachRow(row, [&](const Statement& at) { iterations.push_back(at.GetInt(0)); });
+  if (!status.ok()) return status;
+  return iterations;
 }
 
 struct GroupRow {
@@ -40,12 +38,11 @@ absl::StatusOr<std::vector<GroupRow>> GroupsToDo(SqliteDb& db, const Retention& 
       "AND v.outcome <> 'correct'))");
   row.Int(iteration).Int(retention.failures);
   std::vector<GroupRow> groups;
-  while (true) {
-    const absl::StatusOr<bool> more = row.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) return groups;
-    groups.push_back({row.GetInt(0), row.GetInt(1), row.GetInt(2), row.String(3)});
-  }
+  const absl::Status status = ForEachRow(row, [&](const Statement& at) {
+    groups.push_back({at.GetInt(0), at.GetInt(1), at.GetInt(2), at.String(3)});
+  });
+  if (!status.ok()) return status;
+  return groups;
 }
 
 absl::Status RemoveGroup(Store::State& state, const GroupRow& at, Removed* removed) {

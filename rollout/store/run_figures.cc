@@ -17,12 +17,7 @@ template <typename Use>
 absl::Status ForRows(SqliteDb& db, absl::string_view sql, int64_t first, int64_t last, Use use) {
   Statement row = db.Prepare(sql);
   row.Int(first).Int(last);
-  while (true) {
-    const absl::StatusOr<bool> more = row.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) return absl::OkStatus();
-    use(row);
-  }
+  return ForEachRow(row, use);
 }
 
 constexpr absl::string_view kFunnelSql =

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -97,6 +98,22 @@ class SqliteDb {
   std::string path_;
   absl::flat_hash_map<std::string, sqlite3_stmt*> prepared_;
 };
+
+// Calls use(row) for each row that is left. A status that it returns ends the walk unless OK.
+template <typename Use>
+absl::Status ForEachRow(Statement& row, const Use& use) {
+  while (true) {
+    const absl::StatusOr<bool> more = row.Next();
+    if (!more.ok()) return more.status();
+    if (!*more) return absl::OkStatus();
+    if constexpr (std::is_void_v<std::invoke_result_t<Use, const Statement&>>) {
+      use(row);
+    } else {
+      const absl::Status status = use(row);
+      if (!status.ok()) return status;
+    }
+  }
+}
 
 // Rolled back unless committed.
 class Transaction {

@@ -11,17 +11,6 @@
 namespace hone {
 namespace {
 
-// Calls take(row) for each row of a statement.
-template <typename Take>
-absl::Status ForEachRow(Statement& row, Take take) {
-  while (true) {
-    const absl::StatusOr<bool> more = row.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) return absl::OkStatus();
-    take(row);
-  }
-}
-
 absl::Status ReadFigures(SqliteDb& db, const char* table, int64_t iteration,
                          std::map<std::string, double>* figures) {
   Statement row =

@@ -2,7 +2,6 @@
 #include "rollout/store/trajectory_index.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -21,16 +20,6 @@ constexpr size_t kMaxSharedSets = 1 << 17;
 constexpr double kNotComputed = std::numeric_limits<double>::quiet_NaN();
 
 // Hands every row to `take`. The caller holds the store's mutex.
-absl::Status EachRow(Statement& row, const std::function<absl::Status(const Statement&)>& take) {
-  while (true) {
-    const absl::StatusOr<bool> more = row.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) return absl::OkStatus();
-    const absl::Status status = take(row);
-    if (!status.ok()) return status;
-  }
-}
-
 // The index of the row numbered n in rows ordered by n, or -1.
 template <typename Row>
 int64_t IndexOf(const std::vector<Row>& rows, int64_t n) {
@@ -69,7 +58,7 @@ absl::Status TrajectoryIndex::ReadTasks(Store& store) {
   Statement row = StoreAccess::Of(store).db->Prepare(
       "SELECT n, hash, task_id, source FROM task WHERE n > ? ORDER BY n");
   row.Int(tasks_.empty() ? 0 : tasks_.back().n);
-  return EachRow(row, [&](const Statement& read) {
+  return ForEachRow(row, [&](const Statement& read) {
     tasks_.push_back({read.GetInt(0), read.String(1), read.String(2), read.String(3)});
     return absl::OkStatus();
   });
@@ -82,7 +71,7 @@ absl::Status TrajectoryIndex::ReadGroups(Store& store) {
       "WHERE s.n >= g.first << 12 AND s.n < (g.first << 12) + 63 AND s.shared = 1) "
       "FROM task_group g WHERE n > ? ORDER BY n");
   row.Int(groups_.empty() ? 0 : groups_.back().n);
-  return EachRow(row, [&](const Statement& read) {
+  return ForEachRow(row, [&](const Statement& read) {
     const int64_t task = IndexOf(tasks_, read.GetInt(2));
     if (task < 0) return MissingRow(store, "task_group", read.GetInt(0));
     IndexedGroup group;
@@ -178,7 +167,7 @@ absl::Status TrajectoryIndex::ReadTrajectories(Store& store) {
       "FROM trajectory t LEFT JOIN verdict v ON v.n = t.n << 12 WHERE t.n > ? ORDER BY t.n");
   row.Int(trajectories_.empty() ? 0 : trajectories_.back().n);
   int64_t last_group = -1, index = -1;
-  return EachRow(row, [&](const Statement& read) {
+  return ForEachRow(row, [&](const Statement& read) {
     if (read.GetInt(1) != last_group) {
       last_group = read.GetInt(1);
       index = IndexOf(groups_, last_group);
@@ -214,7 +203,7 @@ absl::Status TrajectoryIndex::ReadMetrics(Store& store) {
         absl::StrCat("SELECT iteration, name, value FROM ", table,
                      " WHERE iteration > ? ORDER BY iteration, name"));
     row.Int(last_iteration_);
-    const absl::Status status = EachRow(row, [&](const Statement& read) {
+    const absl::Status status = ForEachRow(row, [&](const Statement& read) {
       metrics_[read.String(1)].push_back({read.GetInt(0), read.GetReal(2)});
       return absl::OkStatus();
     });

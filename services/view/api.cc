@@ -41,10 +41,10 @@ Json TimeOf(absl::Time time) {
 }
 
 absl::StatusOr<Json> EvaluationsOf(Store& store) {
-  const absl::StatusOr<std::vector<EvaluationSummary>> summaries = ReadEvaluationSummaries(store);
+  const absl::StatusOr<std::vector<EvaluationOutcome>> summaries = ReadEvaluationOutcomes(store);
   if (!summaries.ok()) return summaries.status();
   Json rows = Json::array();
-  for (const EvaluationSummary& summary : *summaries) {
+  for (const EvaluationOutcome& summary : *summaries) {
     rows.push_back({{"iteration", summary.iteration},
                     {"version", summary.version},
                     {"name", summary.name},
@@ -137,10 +137,10 @@ absl::StatusOr<Json> GetRun(RunSet& runs, const HttpRequest& request) {
 using Points = std::vector<MetricPoint>;
 absl::StatusOr<std::map<std::string, Points>> MetricsOf(const OpenRun& open) {
   std::map<std::string, Points> metrics = open.index().metrics();
-  const absl::StatusOr<std::vector<EvaluationSummary>> summaries =
-      ReadEvaluationSummaries(open.store());
+  const absl::StatusOr<std::vector<EvaluationOutcome>> summaries =
+      ReadEvaluationOutcomes(open.store());
   if (!summaries.ok()) return summaries.status();
-  for (const EvaluationSummary& summary : *summaries) {
+  for (const EvaluationOutcome& summary : *summaries) {
     Points& points =
         metrics[absl::StrCat("eval/", absl::StripSuffix(summary.name, "/full"), "/accuracy")];
     const auto at = std::lower_bound(
